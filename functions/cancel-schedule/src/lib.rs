@@ -1,0 +1,1 @@
+//! The `cancel-schedule` function.

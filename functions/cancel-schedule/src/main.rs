@@ -1,0 +1,2 @@
+//! The `cancel-schedule` function.
+fn main() {}

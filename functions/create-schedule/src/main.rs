@@ -1,0 +1,2 @@
+//! The `create-schedule` function.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `list-schedules` function.
+fn main() {}

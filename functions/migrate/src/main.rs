@@ -1,0 +1,2 @@
+//! The `migrate` function.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `schedule-processor` function.
+fn main() {}
