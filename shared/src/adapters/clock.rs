@@ -1,0 +1,17 @@
+//! The clock of the machine that the function runs on.
+
+use chrono::Utc;
+
+use crate::domain::time::Timestamp;
+use crate::ports::Clock;
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
+    fn now(&self) -> Timestamp {
+        Timestamp::cut(Utc::now())
+    }
+}

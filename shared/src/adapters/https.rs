@@ -1,0 +1,65 @@
+//! The few HTTP requests that the service makes itself: fetching a key set, answering CloudFormation.
+//!
+//! No redirects, no cookies, no proxies; limits of time and size on everything.
+
+use std::io::Cursor;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use lambda_http::http::Request;
+use tokio::time::timeout;
+
+use crate::error::Source;
+use crate::ports::KeyServer;
+
+/// One request with its answer may take this long.
+const LIMIT: Duration = Duration::from_secs(3);
+/// The largest answer, in bytes.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
+
+type Body = Full<Cursor<Vec<u8>>>;
+
+/// An HTTP client without any state.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Https;
+
+impl Https {
+    /// Sends a request and returns the body of a 2xx answer.
+    ///
+    /// # Errors
+    /// Whatever went wrong, an answer other than 2xx included; never with the address's query, which may be a secret.
+    pub async fn send(self, method: &str, url: &str, body: Vec<u8>) -> Result<Vec<u8>, Source> {
+        let request = Request::builder().method(method).uri(url).body(Full::new(Cursor::new(body)))?;
+        timeout(LIMIT, async {
+            let response = client()?.request(request).await?;
+            let status = response.status();
+            if !status.is_success() {
+                return Err(format!("the server answered {status}").into());
+            }
+            Ok(Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await?.to_bytes().to_vec())
+        })
+        .await
+        .map_err(|_| "no answer within the time there was")?
+    }
+}
+
+fn client() -> Result<Client<HttpsConnector<HttpConnector>, Body>, Source> {
+    let connector = HttpsConnectorBuilder::new()
+        .with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider())?
+        .https_or_http()
+        .enable_http1()
+        .build();
+    Ok(Client::builder(TokioExecutor::new()).build(connector))
+}
+
+#[async_trait]
+impl KeyServer for Https {
+    async fn fetch(&self, url: &str) -> Result<Vec<u8>, Source> {
+        self.send("GET", url, Vec::new()).await
+    }
+}

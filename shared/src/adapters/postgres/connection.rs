@@ -1,0 +1,225 @@
+//! Connections, and the time that statements may take.
+//!
+//! One connection for each function instance, opened while the function starts and never waited for before the first
+//! request. Limits nest: the server's lock and statement timeouts (role defaults, see the operations guide) lie below
+//! [`STATEMENT_LIMIT`], which lies below the handler's and the function's.
+
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
+use thiserror::Error;
+use tokio::time::timeout;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Config, Row};
+
+use super::fault::{Fault, fault, store_error, words};
+use super::tls::{ConnectionsError, Tls, connector};
+use crate::config::DatabaseSettings;
+use crate::error::{Source, StoreError};
+
+/// A statement with all that it waits for, a new connection included, may take this long.
+pub const STATEMENT_LIMIT: Duration = Duration::from_secs(5);
+/// Opening a connection may take this long.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// A connection idle for longer than this is checked before it is used: a proxy may have dropped it silently.
+const CHECK_AFTER: Duration = Duration::from_secs(30);
+/// How long such a check may take.
+const CHECK_LIMIT: Duration = Duration::from_millis(300);
+/// How long the server may take to hear that a statement is given up.
+const CANCEL_LIMIT: Duration = Duration::from_millis(300);
+
+/// A statement's parameters with their types: typed, so that the statement needs no separate preparation.
+pub(super) type Params<'a> = [(&'a (dyn ToSql + Sync), Type)];
+
+/// The connections of one function instance.
+pub struct Connections {
+    pool: Pool,
+    tls: Tls,
+}
+
+/// Something took longer than it may.
+#[derive(Debug, Clone, Copy, Error)]
+#[error("{what} took longer than it may")]
+struct TooSlow {
+    what: &'static str,
+}
+
+impl Connections {
+    /// A pool of one connection. Opens nothing yet.
+    ///
+    /// # Errors
+    /// [`ConnectionsError`] when the certificates that the settings name cannot be used.
+    pub fn new(settings: &DatabaseSettings) -> Result<Self, ConnectionsError> {
+        let tls = connector(settings)?;
+        let mut config: Config = settings.driver.clone();
+        config.application_name("flag-schedules").connect_timeout(CONNECT_LIMIT);
+        let manager = Manager::from_config(
+            config,
+            tls.clone(),
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
+        let pool = Pool::builder(manager)
+            .max_size(1)
+            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .wait_timeout(Some(STATEMENT_LIMIT))
+            .create_timeout(Some(CONNECT_LIMIT))
+            .recycle_timeout(Some(CHECK_LIMIT * 2))
+            .pre_recycle(Hook::async_fn(|client, metrics| {
+                Box::pin(async move {
+                    // A connection whose end came while the environment was frozen does not know it yet: let its task
+                    // run before it is asked.
+                    tokio::task::yield_now().await;
+                    tokio::task::yield_now().await;
+                    if client.is_closed() {
+                        return Err(HookError::message("the connection was closed while idle"));
+                    }
+                    if metrics.last_used() > CHECK_AFTER {
+                        match timeout(CHECK_LIMIT, client.simple_query("")).await {
+                            Ok(Ok(_)) => {}
+                            Ok(Err(error)) => return Err(HookError::Backend(error)),
+                            Err(_) => return Err(HookError::message("the idle connection does not answer")),
+                        }
+                    }
+                    Ok(())
+                })
+            }))
+            .build()?;
+        Ok(Self { pool, tls })
+    }
+
+    /// Opens the connection in the background; a failure is the first request's to find.
+    pub fn open(&self) {
+        let pool = self.pool.clone();
+        tokio::spawn(async move {
+            if let Err(error) = pool.get().await {
+                tracing::debug!(%error, "no database connection yet");
+            }
+        });
+    }
+
+    /// A connection that was alive a moment ago.
+    pub(super) async fn get(&self, deadline: Instant) -> Result<Object, StoreError> {
+        match within(deadline, self.pool.get()).await {
+            Ok(Ok(client)) => Ok(client),
+            Ok(Err(PoolError::Backend(error))) => Err(store_error(error)),
+            Ok(Err(error)) => Err(StoreError::Unavailable(error.into())),
+            Err(()) => Err(StoreError::Unavailable(TooSlow { what: "opening a database connection" }.into())),
+        }
+    }
+
+    /// Runs one statement that is safe to repeat: if the connection turns out to be gone, or in a deadlock, once more.
+    pub(super) async fn query(&self, sql: &str, params: &Params<'_>) -> Result<Vec<Row>, QueryError> {
+        let deadline = Instant::now() + STATEMENT_LIMIT;
+        match self.query_once(sql, params, deadline).await {
+            Err(error) if matches!(error.fault(), Fault::Connection | Fault::Conflict) => {
+                tracing::info!(?error, "repeating a statement");
+                self.query_once(sql, params, deadline).await
+            }
+            result => result,
+        }
+    }
+
+    async fn query_once(
+        &self,
+        sql: &str,
+        params: &Params<'_>,
+        deadline: Instant,
+    ) -> Result<Vec<Row>, QueryError> {
+        let client = self.get(deadline).await.map_err(QueryError::Store)?;
+        let result = within(deadline, client.query_typed(sql, params)).await;
+        self.finish(client, result, "a database statement").await
+    }
+
+    /// Decides, by what came of its use, whether a connection goes back to the pool.
+    pub(super) async fn finish<T, E: Into<QueryError>>(
+        &self,
+        client: Object,
+        result: Result<Result<T, E>, ()>,
+        what: &'static str,
+    ) -> Result<T, QueryError> {
+        match result {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                let error = error.into();
+                if error.fault() == Fault::Connection || client.is_closed() {
+                    discard(client);
+                }
+                Err(error)
+            }
+            Err(()) => {
+                self.give_up(client).await;
+                Err(QueryError::Store(StoreError::Unavailable(TooSlow { what }.into())))
+            }
+        }
+    }
+
+    /// Gives up what runs on a connection: the server is told, and the connection is never used again.
+    async fn give_up(&self, client: Object) {
+        let cancel = client.cancel_token();
+        discard(client);
+        if !matches!(timeout(CANCEL_LIMIT, cancel.cancel_query(self.tls.clone())).await, Ok(Ok(()))) {
+            tracing::warn!("the server could not be told to cancel a statement");
+        }
+    }
+}
+
+/// Drops a connection instead of giving it back to the pool.
+fn discard(client: Object) {
+    drop(Object::take(client));
+}
+
+/// Waits until a deadline; `Err` when it passed.
+pub(super) async fn within<T>(deadline: Instant, future: impl Future<Output = T>) -> Result<T, ()> {
+    tokio::time::timeout_at(deadline.into(), future).await.map_err(|_| ())
+}
+
+/// Why a statement gave no rows.
+#[derive(Debug)]
+pub(super) enum QueryError {
+    /// The server's or the driver's word on it.
+    Driver(tokio_postgres::Error),
+    /// It did not come to that.
+    Store(StoreError),
+}
+
+impl QueryError {
+    /// What it means.
+    pub(super) fn fault(&self) -> Fault {
+        match self {
+            Self::Driver(error) => fault(error),
+            Self::Store(StoreError::Unavailable(_)) => Fault::Unavailable,
+            Self::Store(StoreError::Refused(_) | StoreError::Corrupt { .. }) => Fault::Other,
+        }
+    }
+
+    /// The server's own words, without the statement.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Driver(error) => words(error),
+            Self::Store(error) => error.to_string(),
+        }
+    }
+
+    /// The error as a source, for the log.
+    pub(super) fn into_source(self) -> Source {
+        match self {
+            Self::Driver(error) => error.into(),
+            Self::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for QueryError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+impl From<QueryError> for StoreError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Driver(error) => store_error(error),
+            QueryError::Store(error) => error,
+        }
+    }
+}

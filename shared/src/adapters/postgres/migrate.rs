@@ -1,0 +1,79 @@
+//! Brings the schema up to date: the migrations of this release, by refinery, under an advisory lock.
+
+use std::time::Duration;
+
+use refinery::Target;
+use thiserror::Error;
+use tokio_postgres::NoTls;
+
+use super::tls::{ConnectionsError, connector};
+use crate::config::DatabaseSettings;
+use crate::error::Source;
+
+mod embedded {
+    refinery::embed_migrations!("../migrations");
+}
+
+/// The advisory lock that migrators take: "flagsche" in ASCII.
+const LOCK: i64 = 0x666c_6167_7363_6865;
+/// Where refinery keeps what it has applied. Not its default name: the flags' owner may use refinery in this database.
+const HISTORY: &str = "flag_schedules_schema_history";
+/// Connecting may take this long.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a migration did.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Migrated {
+    /// The migrations that were applied now, in order.
+    pub applied: Vec<String>,
+    /// The newest migration that the database has; it may be newer than this release's.
+    pub schema_version: Option<String>,
+}
+
+/// Why the schema could not be brought up to date. Nothing of the failed migration is left behind.
+#[derive(Debug, Error)]
+pub enum MigrateError {
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Connections(#[from] ConnectionsError),
+    /// No connection, or the lock could not be taken.
+    #[error("the database is not available")]
+    Unavailable(#[source] Source),
+    /// A migration failed.
+    #[error("a migration failed")]
+    Failed(#[source] Source),
+}
+
+/// Applies what the database does not have yet. A second run changes nothing; of two at once, one waits and finds
+/// nothing left to do; a schema newer than this release is success.
+///
+/// # Errors
+/// [`MigrateError`].
+pub async fn migrate(settings: &DatabaseSettings) -> Result<Migrated, MigrateError> {
+    let mut config = settings.driver.clone();
+    config.application_name("flag-schedules migrate").connect_timeout(CONNECT_LIMIT);
+    let unavailable = |error: tokio_postgres::Error| MigrateError::Unavailable(error.into());
+    // The connection's task ends with the client; an error of the connection is an error of the statement on it.
+    let mut client = if settings.tls {
+        let (client, connection) = config.connect(connector(settings)?).await.map_err(unavailable)?;
+        tokio::spawn(connection);
+        client
+    } else {
+        let (client, connection) = config.connect(NoTls).await.map_err(unavailable)?;
+        tokio::spawn(connection);
+        client
+    };
+    client.execute("select pg_advisory_lock($1)", &[&LOCK]).await.map_err(unavailable)?;
+    let mut runner = embedded::migrations::runner().set_target(Target::Latest).set_abort_missing(false);
+    runner.set_migration_table_name(HISTORY);
+    let report = runner.run_async(&mut client).await.map_err(|error| MigrateError::Failed(error.into()))?;
+    let newest = runner
+        .get_last_applied_migration_async(&mut client)
+        .await
+        .map_err(|error| MigrateError::Failed(error.into()))?;
+    // The lock goes with the session.
+    Ok(Migrated {
+        applied: report.applied_migrations().iter().map(ToString::to_string).collect(),
+        schema_version: newest.map(|migration| migration.to_string()),
+    })
+}

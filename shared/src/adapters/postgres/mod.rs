@@ -1,0 +1,31 @@
+//! The store and the outbox on PostgreSQL.
+//!
+//! [`connection`] gives out connections and keeps statements within their time; [`fault`] reads what the server
+//! refused; [`schedules`], [`due`] and [`outbox`] implement the ports with the statements in `sql/`, one a file.
+
+pub mod connection;
+pub mod due;
+mod fault;
+pub mod migrate;
+pub mod outbox;
+mod piece;
+pub mod schedules;
+pub mod tls;
+
+use std::sync::Arc;
+
+use connection::Connections;
+
+/// The ports on PostgreSQL; all of them share one pool.
+#[derive(Clone)]
+pub struct Postgres {
+    connections: Arc<Connections>,
+}
+
+impl Postgres {
+    /// The ports over these connections.
+    #[must_use]
+    pub fn new(connections: Arc<Connections>) -> Self {
+        Self { connections }
+    }
+}

@@ -1,0 +1,62 @@
+//! TLS to the database: always, unless the host is this machine; certificate and host name verified in full.
+//!
+//! `config` reads the URL's `sslmode` before the driver does, which knows three of its values only.
+
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use thiserror::Error;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::config::DatabaseSettings;
+
+/// Makes TLS connections to the database; cheap to clone.
+pub(super) type Tls = MakeRustlsConnect;
+
+/// Why there can be no connection to the database, whatever the server does.
+#[derive(Debug, Error)]
+pub enum ConnectionsError {
+    /// The file of `DATABASE_CA_FILE` cannot be used.
+    #[error("DATABASE_CA_FILE {path}: {reason}")]
+    CaFile {
+        /// The path.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The TLS library cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The pool cannot be set up.
+    #[error("the connection pool cannot be set up: {0}")]
+    Pool(#[from] deadpool_postgres::BuildError),
+}
+
+/// What makes TLS connections under these settings. Without TLS it is never used, and knows no roots.
+pub(super) fn connector(settings: &DatabaseSettings) -> Result<Tls, ConnectionsError> {
+    let roots = if settings.tls { roots(settings.ca_file.as_deref())? } else { RootCertStore::empty() };
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
+}
+
+/// The web's roots, and those of the file.
+fn roots(file: Option<&str>) -> Result<RootCertStore, ConnectionsError> {
+    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let Some(path) = file else { return Ok(roots) };
+    let unusable = |reason: String| ConnectionsError::CaFile { path: path.to_owned(), reason };
+    let before = roots.len();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))? {
+        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+    }
+    if roots.len() == before {
+        return Err(unusable("there is no certificate in it; it must be a PEM file".to_owned()));
+    }
+    Ok(roots)
+}

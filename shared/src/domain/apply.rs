@@ -1,0 +1,241 @@
+//! What a due schedule does to its flag: a pure function over claimed rows. No clock, no database.
+
+use serde_json::Value;
+use thiserror::Error;
+
+use super::audit_event::Change;
+use super::flag::{FlagId, FlagState};
+use super::schedule::{ScheduleId, Updates, UpdatesError};
+use super::time::Timestamp;
+
+/// A claimed flag with what is due of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DueFlag {
+    /// The flag's row.
+    pub id: FlagId,
+    /// Its state when it was claimed.
+    pub state: FlagState,
+    /// What is due, in the order in which it must be applied: `scheduled_at`, `created_at`, `id`.
+    pub due: Vec<DueSchedule>,
+}
+
+/// A claimed schedule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DueSchedule {
+    /// Its id.
+    pub id: ScheduleId,
+    /// After this it must not be applied any more.
+    pub apply_by: Option<Timestamp>,
+    /// What it changes, as stored: not checked yet.
+    pub updates: Value,
+}
+
+/// What became of a schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Applied, with the flag before and after.
+    Applied(Change),
+    /// Not applied, and never will be.
+    Failed(Failure),
+}
+
+/// Why a schedule failed. The message is for people; the code ([`Failure::code`]) is stable.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// The stored `updates` does not parse or breaks a rule.
+    #[error("the stored `updates` cannot be applied: {0}")]
+    InvalidUpdates(String),
+    /// Its time had passed.
+    #[error("it was to be applied by {apply_by} and came up at {now}")]
+    Expired {
+        /// Until when it could have been applied.
+        apply_by: Timestamp,
+        /// When it came up, by the database's clock.
+        now: Timestamp,
+    },
+    /// The database refused the flag's new state.
+    #[error("the database refused the flag's new state: {0}")]
+    RejectedByDatabase(String),
+}
+
+impl Failure {
+    /// The stable code in `error_code` and in the audit event.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidUpdates(_) => "invalid_updates",
+            Self::Expired { .. } => "expired",
+            Self::RejectedByDatabase(_) => "rejected_by_database",
+        }
+    }
+}
+
+/// Applies what is due to a flag, in the order given; later changes win, field by field. Returns the flag's state
+/// after all of it and, for each schedule in turn, what became of it with its own before and after.
+#[must_use]
+pub fn decide(state: FlagState, due: &[DueSchedule], now: Timestamp) -> (FlagState, Vec<Outcome>) {
+    let mut current = state;
+    let outcomes = due
+        .iter()
+        .map(|schedule| match judge(schedule, now) {
+            Ok(updates) => {
+                let before = current;
+                current = updated(before, updates);
+                Outcome::Applied(Change { before, after: current })
+            }
+            Err(failure) => Outcome::Failed(failure),
+        })
+        .collect();
+    (current, outcomes)
+}
+
+fn judge(schedule: &DueSchedule, now: Timestamp) -> Result<Updates, Failure> {
+    let updates = Updates::parse_stored(&schedule.updates).map_err(|faults| {
+        let faults: Vec<_> = faults.iter().map(describe).collect();
+        Failure::InvalidUpdates(faults.join("; "))
+    })?;
+    match schedule.apply_by {
+        Some(apply_by) if now > apply_by => Err(Failure::Expired { apply_by, now }),
+        _ => Ok(updates),
+    }
+}
+
+fn describe(fault: &UpdatesError) -> String {
+    match fault.field() {
+        // A stored key may be of any length; the message is for people.
+        Some(field) => format!("`{}` {fault}", field.chars().take(100).collect::<String>()),
+        None => fault.to_string(),
+    }
+}
+
+fn updated(state: FlagState, updates: Updates) -> FlagState {
+    FlagState {
+        enabled: updates.enabled.unwrap_or(state.enabled),
+        rollout_percentage: updates.rollout_percentage.map_or(state.rollout_percentage, i32::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const OFF: FlagState = FlagState { enabled: false, rollout_percentage: 10 };
+
+    fn now() -> Timestamp {
+        Timestamp::parse("2026-02-09T09:00:00Z").unwrap()
+    }
+
+    fn due(updates: Value) -> DueSchedule {
+        DueSchedule { id: ScheduleId(Uuid::new_v4()), apply_by: None, updates }
+    }
+
+    #[test]
+    fn later_changes_win_field_by_field() {
+        let schedules =
+            [due(json!({"enabled": true, "rollout_percentage": 50})), due(json!({"rolloutPercentage": 20}))];
+
+        let (state, outcomes) = decide(OFF, &schedules, now());
+
+        let middle = FlagState { enabled: true, rollout_percentage: 50 };
+        let last = FlagState { enabled: true, rollout_percentage: 20 };
+        assert_eq!(state, last);
+        assert_eq!(
+            outcomes,
+            [
+                Outcome::Applied(Change { before: OFF, after: middle }),
+                Outcome::Applied(Change { before: middle, after: last }),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_bad_row_fails_alone() {
+        let schedules = [
+            due(json!({"enabled": true})),
+            due(json!({"enabled": "yes"})),
+            due(json!({"rollout_percentage": 5})),
+        ];
+
+        let (state, outcomes) = decide(OFF, &schedules, now());
+
+        assert_eq!(state, FlagState { enabled: true, rollout_percentage: 5 });
+        let Outcome::Failed(failure) = &outcomes[1] else {
+            panic!("expected a failure, got {:?}", outcomes[1])
+        };
+        assert_eq!(failure.code(), "invalid_updates");
+        assert_eq!(
+            failure.to_string(),
+            "the stored `updates` cannot be applied: `enabled` must be true or false"
+        );
+        let Outcome::Applied(change) = &outcomes[2] else {
+            panic!("expected applied, got {:?}", outcomes[2])
+        };
+        assert_eq!(change.before, FlagState { enabled: true, rollout_percentage: 10 });
+    }
+
+    #[test]
+    fn stored_text_lists_and_nothing_are_invalid_updates() {
+        for stored in [json!("x"), json!([]), json!(null), json!({}), json!({"rollout_percentage": 101})] {
+            let (state, outcomes) = decide(OFF, &[due(stored.clone())], now());
+
+            assert_eq!(state, OFF);
+            assert!(
+                matches!(outcomes[..], [Outcome::Failed(Failure::InvalidUpdates(_))]),
+                "for {stored}: {outcomes:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_past_its_apply_by_expires_and_the_very_moment_is_not_past() {
+        let by = |text| DueSchedule { apply_by: Timestamp::parse(text), ..due(json!({"enabled": true})) };
+
+        let (state, outcomes) = decide(OFF, &[by("2026-02-09T08:59:59.999Z")], now());
+        assert_eq!(state, OFF);
+        assert!(matches!(outcomes[..], [Outcome::Failed(Failure::Expired { .. })]), "{outcomes:?}");
+
+        let (state, _) = decide(OFF, &[by("2026-02-09T09:00:00Z")], now());
+        assert!(state.enabled);
+    }
+
+    #[test]
+    fn nothing_due_changes_nothing() {
+        assert_eq!(decide(OFF, &[], now()), (OFF, vec![]));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn each_change_starts_where_the_one_before_it_ended(
+            steps in proptest::collection::vec((proptest::option::of(proptest::bool::ANY), -20i32..=120), 0..12)
+        ) {
+            let schedules: Vec<_> = steps
+                .iter()
+                .map(|(enabled, percentage)| match enabled {
+                    Some(enabled) => due(json!({"enabled": enabled, "rollout_percentage": percentage})),
+                    None => due(json!({"rollout_percentage": percentage})),
+                })
+                .collect();
+
+            let (state, outcomes) = decide(OFF, &schedules, now());
+
+            proptest::prop_assert_eq!(outcomes.len(), schedules.len());
+            let mut expected = OFF;
+            for ((enabled, percentage), outcome) in steps.iter().zip(&outcomes) {
+                let valid = (0..=100).contains(percentage);
+                proptest::prop_assert_eq!(matches!(outcome, Outcome::Applied(_)), valid);
+                if let Outcome::Applied(change) = outcome {
+                    proptest::prop_assert_eq!(change.before, expected);
+                    expected = FlagState {
+                        enabled: enabled.unwrap_or(expected.enabled),
+                        rollout_percentage: *percentage,
+                    };
+                    proptest::prop_assert_eq!(change.after, expected);
+                }
+            }
+            proptest::prop_assert_eq!(state, expected);
+        }
+    }
+}

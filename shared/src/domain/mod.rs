@@ -1,0 +1,13 @@
+//! What the service is about, in values: parsed once at the edge, trusted inside; and the pure decisions over them.
+//!
+//! Nothing here does I/O or names a database, HTTP or AWS type.
+
+pub mod admin;
+pub mod apply;
+pub mod audit_event;
+pub mod delivery;
+pub mod flag;
+pub mod schedule;
+pub mod step;
+pub mod text;
+pub mod time;

@@ -1,0 +1,291 @@
+//! A scheduled change of a flag, and what it may ask for.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::flag::{Environment, FlagAddress, FlagKey};
+use super::time::Timestamp;
+
+/// The greatest length of a reason, in characters.
+pub const REASON_MAX: usize = 500;
+/// How far ahead a change can be scheduled, in days of 24 hours.
+pub const MAX_DAYS_AHEAD: i64 = 366;
+
+/// A schedule's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ScheduleId(pub Uuid);
+
+impl fmt::Display for ScheduleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a schedule stands. `Pending` has exactly one successor; the other three are final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Waiting for its time.
+    Pending,
+    /// The flag was changed.
+    Applied,
+    /// The flag was not changed, and will not be.
+    Failed,
+    /// An admin took it back in time.
+    Cancelled,
+}
+
+impl Status {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Applied, Self::Failed, Self::Cancelled];
+
+    /// The word in the database and in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Applied => "applied",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+}
+
+/// What a schedule changes: at least one of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Updates {
+    /// The new `enabled`, or as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// The new `rollout_percentage` (0–100), or as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout_percentage: Option<u8>,
+}
+
+/// One thing that is wrong with an `updates` object.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum UpdatesError {
+    /// Not a JSON object.
+    #[error("must be an object with `enabled` and/or `rollout_percentage`")]
+    NotAnObject,
+    /// Neither of the two is there.
+    #[error("must have `enabled` (boolean) and/or `rollout_percentage` (integer 0 to 100)")]
+    Empty,
+    /// `enabled` is something else than `true` or `false`.
+    #[error("must be true or false")]
+    Enabled,
+    /// `rollout_percentage` is not an integer from 0 to 100.
+    #[error("must be an integer from 0 to 100")]
+    RolloutPercentage,
+    /// A key that is neither; a typing mistake must not become a silent no-op.
+    #[error("is not a known field; `updates` has `enabled` and `rollout_percentage`")]
+    Unknown(String),
+    /// Both spellings of the percentage at once.
+    #[error("must not be given beside `rollout_percentage`, of which it is the old spelling")]
+    BothSpellings,
+}
+
+impl UpdatesError {
+    /// The key below `updates` that is at fault; `None` when it is the whole object.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::NotAnObject | Self::Empty => None,
+            Self::Enabled => Some("enabled"),
+            Self::RolloutPercentage => Some("rollout_percentage"),
+            Self::Unknown(key) => Some(key),
+            Self::BothSpellings => Some("rolloutPercentage"),
+        }
+    }
+}
+
+impl Updates {
+    /// Reads the object that a caller sent.
+    ///
+    /// # Errors
+    /// Every fault found, not only the first.
+    pub fn parse(value: &Value) -> Result<Self, Vec<UpdatesError>> {
+        Self::read(value, &["rollout_percentage"])
+    }
+
+    /// Reads the object that a row holds: rows of an adopted table spell `rolloutPercentage`.
+    ///
+    /// # Errors
+    /// Every fault found, not only the first.
+    pub fn parse_stored(value: &Value) -> Result<Self, Vec<UpdatesError>> {
+        Self::read(value, &["rollout_percentage", "rolloutPercentage"])
+    }
+
+    fn read(value: &Value, percentage_keys: &[&str]) -> Result<Self, Vec<UpdatesError>> {
+        let Value::Object(fields) = value else { return Err(vec![UpdatesError::NotAnObject]) };
+        let mut errors = Vec::new();
+        let mut updates = Self { enabled: None, rollout_percentage: None };
+        let mut percentages = 0;
+        for (key, value) in fields {
+            if key == "enabled" {
+                updates.enabled = value.as_bool();
+                errors.extend(updates.enabled.is_none().then_some(UpdatesError::Enabled));
+            } else if percentage_keys.contains(&key.as_str()) {
+                percentages += 1;
+                updates.rollout_percentage = percentage(value);
+                errors
+                    .extend(updates.rollout_percentage.is_none().then_some(UpdatesError::RolloutPercentage));
+            } else {
+                errors.push(UpdatesError::Unknown(key.clone()));
+            }
+        }
+        if percentages > 1 {
+            errors.push(UpdatesError::BothSpellings);
+        }
+        if fields.is_empty() {
+            errors.push(UpdatesError::Empty);
+        }
+        if errors.is_empty() { Ok(updates) } else { Err(errors) }
+    }
+}
+
+/// JSON has one kind of number: `50` and `50.0` are the same integer.
+fn percentage(value: &Value) -> Option<u8> {
+    let number = value.as_f64()?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an integer from 0 to 100")]
+    (number.fract() == 0.0 && (0.0..=100.0).contains(&number)).then_some(number as u8)
+}
+
+/// What an admin asks for, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSchedule {
+    /// When the change is due.
+    pub scheduled_at: Timestamp,
+    /// After this the change is not applied any more; later than `scheduled_at`.
+    pub apply_by: Option<Timestamp>,
+    /// What to change.
+    pub updates: Updates,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// A schedule as its row stands. What the admin columns hold is `None` in rows from before they existed.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Schedule {
+    /// Its id.
+    pub id: ScheduleId,
+    /// The flag's key.
+    pub flag_key: FlagKey,
+    /// The flag's environment.
+    pub environment: Environment,
+    /// When the change is due.
+    pub scheduled_at: Timestamp,
+    /// After this it is not applied any more.
+    pub apply_by: Option<Timestamp>,
+    /// Where it stands.
+    pub status: Status,
+    /// What it changes, as stored: see [`Schedule::updates`].
+    #[serde(rename = "updates")]
+    pub stored_updates: Value,
+    /// Why it was scheduled.
+    pub reason: Option<String>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Who created it.
+    pub created_by: Option<String>,
+    /// When it was cancelled.
+    pub cancelled_at: Option<Timestamp>,
+    /// Who cancelled it.
+    pub cancelled_by: Option<String>,
+    /// Why it was cancelled.
+    pub cancel_reason: Option<String>,
+    /// When it was applied.
+    pub applied_at: Option<Timestamp>,
+    /// When it failed.
+    pub failed_at: Option<Timestamp>,
+    /// Why it failed, for machines.
+    pub error_code: Option<String>,
+    /// Why it failed, for people.
+    pub error_message: Option<String>,
+}
+
+impl Schedule {
+    /// What it changes, in today's spelling; what cannot be read is shown as it is stored.
+    #[must_use]
+    pub fn updates(&self) -> Value {
+        match Updates::parse_stored(&self.stored_updates) {
+            Ok(updates) => serde_json::to_value(updates).unwrap_or_else(|_| self.stored_updates.clone()),
+            Err(_) => self.stored_updates.clone(),
+        }
+    }
+
+    /// The flag it belongs to.
+    #[must_use]
+    pub fn flag(&self) -> FlagAddress {
+        FlagAddress { key: self.flag_key.clone(), environment: self.environment.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn updates_have_one_or_both_fields() {
+        let parse = |value: Value| Updates::parse(&value);
+
+        assert_eq!(
+            parse(json!({"enabled": true})),
+            Ok(Updates { enabled: Some(true), rollout_percentage: None })
+        );
+        assert_eq!(
+            parse(json!({"enabled": false, "rollout_percentage": 100.0})),
+            Ok(Updates { enabled: Some(false), rollout_percentage: Some(100) })
+        );
+        assert_eq!(parse(json!({})), Err(vec![UpdatesError::Empty]));
+        assert_eq!(parse(json!("on")), Err(vec![UpdatesError::NotAnObject]));
+    }
+
+    #[test]
+    fn every_fault_of_updates_is_named() {
+        let errors =
+            Updates::parse(&json!({"enabled": null, "rollout_percentage": 101, "rollout": 5})).unwrap_err();
+
+        assert_eq!(errors.len(), 3, "{errors:?}");
+        let mut fields: Vec<_> = errors.iter().filter_map(UpdatesError::field).collect();
+        fields.sort_unstable();
+        assert_eq!(fields, ["enabled", "rollout", "rollout_percentage"]);
+    }
+
+    #[test]
+    fn percentages_are_integers_from_0_to_100() {
+        for bad in [json!(-1), json!(101), json!(0.5), json!("50"), json!(null), json!(1e300), json!([50])] {
+            let errors = Updates::parse(&json!({ "rollout_percentage": bad })).unwrap_err();
+            assert_eq!(errors, vec![UpdatesError::RolloutPercentage], "for {bad}");
+        }
+    }
+
+    #[test]
+    fn only_stored_rows_may_use_the_old_spelling() {
+        let old = json!({"rolloutPercentage": 30});
+
+        assert_eq!(Updates::parse_stored(&old).unwrap().rollout_percentage, Some(30));
+        assert_eq!(Updates::parse(&old), Err(vec![UpdatesError::Unknown("rolloutPercentage".to_owned())]));
+        assert_eq!(
+            Updates::parse_stored(&json!({"rolloutPercentage": 30, "rollout_percentage": 30})),
+            Err(vec![UpdatesError::BothSpellings])
+        );
+        assert_eq!(
+            Updates::parse_stored(&json!({"rolloutPercentage": 30, "colour": 1})),
+            Err(vec![UpdatesError::Unknown("colour".to_owned())])
+        );
+    }
+}

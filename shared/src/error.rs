@@ -1,0 +1,88 @@
+//! What can go wrong, in the service's own words. No HTTP here: `http::problem` decides what a caller is told.
+
+use std::error::Error as StdError;
+
+use thiserror::Error;
+
+use crate::domain::schedule::Schedule;
+use crate::domain::time::Timestamp;
+
+/// A source, kept for the log.
+pub type Source = Box<dyn StdError + Send + Sync>;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The database is not reachable, out of connections, read-only, out of space, too slow, or in a deadlock twice.
+    /// Nothing is wrong with the request: it may succeed later.
+    #[error("the database is not available")]
+    Unavailable(#[source] Source),
+    /// A row holds what this release cannot read.
+    #[error("{table} row {id} holds something in {column} that cannot be read")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The column, or what stands for all of them.
+        column: &'static str,
+        /// The row's id.
+        id: String,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// The database refused a statement in a way that this service should have known: a bug, a missing permission, or
+    /// a schema that is not up to date.
+    #[error("the database refused a statement")]
+    Refused(#[source] Source),
+}
+
+/// Why a schedule could not be created, listed or cancelled.
+#[derive(Debug, Error)]
+pub enum ServiceError {
+    /// There is no such flag in that environment.
+    #[error("no such flag")]
+    NoSuchFlag,
+    /// There is no such schedule of that flag.
+    #[error("no such schedule")]
+    NoSuchSchedule,
+    /// The schedule has reached its end already; here it is as it now stands.
+    #[error("the schedule is {}", .0.status.as_str())]
+    NotPending(Box<Schedule>),
+    /// The database's clock says that `scheduled_at` is in the past or too far ahead.
+    #[error("scheduled_at is not within the time that can be scheduled")]
+    NotInTime {
+        /// What the database's clock said.
+        database_now: Timestamp,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a batch was not taken.
+#[derive(Debug, Error)]
+pub enum PutError {
+    /// Not now: not reachable, throttled, not permitted, or no such log group. Nothing is wrong with the events.
+    #[error("CloudWatch Logs did not take the events")]
+    Unavailable(#[source] Source),
+    /// The batch is not acceptable, whenever it is sent: at least one of its events is at fault.
+    #[error("CloudWatch Logs refused the batch")]
+    Invalid(#[source] Source),
+}
+
+/// An error with all of its sources in one line, for the log.
+#[must_use]
+pub fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        // Some errors repeat their source in their own text.
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        source = error.source();
+    }
+    line
+}

@@ -1,0 +1,64 @@
+//! Who is asking: from the `Authorization` header to an admin who can be held accountable.
+
+use std::sync::Arc;
+
+use lambda_http::http::HeaderMap;
+
+use super::keys::Keys;
+use super::problem::Problem;
+use super::request::Request;
+use super::token::{TokenError, check_claims, check_header, check_signature};
+use crate::config::ClaimSettings;
+use crate::domain::admin::Caller;
+use crate::ports::Clock;
+
+/// Verifies tokens.
+pub struct Authenticator {
+    keys: Keys,
+    claims: ClaimSettings,
+    clock: Arc<dyn Clock>,
+}
+
+impl Authenticator {
+    /// An authenticator with these keys and rules.
+    #[must_use]
+    pub fn new(keys: Keys, claims: ClaimSettings, clock: Arc<dyn Clock>) -> Self {
+        Self { keys, claims, clock }
+    }
+
+    /// The admin behind a request.
+    ///
+    /// # Errors
+    /// [`Problem::NoToken`], [`Problem::BadToken`], [`Problem::NotAdmin`] or [`Problem::KeysUnavailable`].
+    pub async fn authenticate(&self, request: &Request) -> Result<Caller, Problem> {
+        let Some(token) = bearer(&request.headers)? else { return Err(Problem::NoToken) };
+        let unverified = check_header(token).map_err(refused)?;
+        let keys = self.keys.for_key(&unverified.key_id).await.ok_or(Problem::KeysUnavailable)?;
+        let signed = check_signature(&unverified, &keys).map_err(refused)?;
+        let identity = check_claims(&signed, &self.claims, self.clock.now()).map_err(refused)?;
+        if !identity.is_admin {
+            tracing::info!(user_id = identity.admin.user_id, "refused: not an admin");
+            return Err(Problem::NotAdmin);
+        }
+        Ok(Caller { admin: identity.admin, call: request.call.clone() })
+    }
+}
+
+fn refused(error: TokenError) -> Problem {
+    tracing::info!(reason = %error, "refused: bad token");
+    Problem::BadToken
+}
+
+/// The one bearer token; `None` when there is no `Authorization` header. RFC 6750 section 2.1, the scheme in any case.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut values = headers.get_all("authorization").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(refused(TokenError("there are two Authorization headers")));
+    }
+    let value = value.to_str().map_err(|_| refused(TokenError("the Authorization header is not ASCII")))?;
+    match value.trim().split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim_start())),
+        _ => Err(refused(TokenError("the Authorization header has another scheme than Bearer"))),
+    }
+}

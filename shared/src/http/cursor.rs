@@ -1,0 +1,98 @@
+//! The cursor of a page: opaque, base64url without padding, and good only for the flag, environment and filter that it
+//! was made for. Its checksum finds a cursor used elsewhere or made up; it is no secret, and need not be: all that a
+//! cursor can say is where a page begins.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use uuid::Uuid;
+
+use crate::domain::flag::FlagAddress;
+use crate::domain::schedule::{ScheduleId, Status};
+use crate::domain::step::PagePosition;
+
+const VERSION: u8 = 1;
+const LENGTH: usize = 1 + 8 + 16 + 8;
+
+/// Makes a cursor.
+#[must_use]
+pub fn encode(flag: &FlagAddress, status: Option<Status>, position: PagePosition) -> String {
+    let mut bytes = Vec::with_capacity(LENGTH);
+    bytes.push(VERSION);
+    bytes.extend(position.scheduled_at_micros.to_be_bytes());
+    bytes.extend(position.id.0.as_bytes());
+    bytes.extend(checksum(flag, status, &bytes).to_be_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Reads a cursor; `None` when it was not made for this flag, environment and filter.
+#[must_use]
+pub fn decode(flag: &FlagAddress, status: Option<Status>, text: &str) -> Option<PagePosition> {
+    let bytes: [u8; LENGTH] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+    let (content, sum) = bytes.split_at(LENGTH - 8);
+    if content[0] != VERSION || sum != checksum(flag, status, content).to_be_bytes() {
+        return None;
+    }
+    Some(PagePosition {
+        scheduled_at_micros: i64::from_be_bytes(content[1..9].try_into().ok()?),
+        id: ScheduleId(Uuid::from_bytes(content[9..].try_into().ok()?)),
+    })
+}
+
+/// 64-bit FNV-1a (draft-eastlake-fnv) over what the cursor is bound to and what it says.
+fn checksum(flag: &FlagAddress, status: Option<Status>, content: &[u8]) -> u64 {
+    let status = status.map_or("", Status::as_str);
+    let parts =
+        [flag.key.as_str().as_bytes(), flag.environment.as_str().as_bytes(), status.as_bytes(), content];
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    // Each part is followed by a byte that UTF-8 never has, so that parts cannot run into each other.
+    parts.iter().fold(0xcbf2_9ce4_8422_2325, |hash, part| step(part.iter().copied().fold(hash, step), 0xff))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::flag::{Environment, FlagKey};
+
+    fn flag(key: &str, environment: &str) -> FlagAddress {
+        FlagAddress {
+            key: FlagKey::stored(key.to_owned()),
+            environment: Environment::stored(environment.to_owned()),
+        }
+    }
+
+    const HERE: PagePosition =
+        PagePosition { scheduled_at_micros: 1_770_627_600_123_456, id: ScheduleId(Uuid::from_u128(7)) };
+
+    #[test]
+    fn a_cursor_comes_back_as_it_went() {
+        let flag = flag("a", "production");
+        let text = encode(&flag, Some(Status::Pending), HERE);
+
+        assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{text}");
+        assert_eq!(decode(&flag, Some(Status::Pending), &text), Some(HERE));
+    }
+
+    #[test]
+    fn a_cursor_is_good_for_its_own_flag_environment_and_filter_only() {
+        let text = encode(&flag("a", "bc"), Some(Status::Pending), HERE);
+
+        assert_eq!(decode(&flag("ab", "c"), Some(Status::Pending), &text), None);
+        assert_eq!(decode(&flag("a", "production"), Some(Status::Pending), &text), None);
+        assert_eq!(decode(&flag("a", "bc"), None, &text), None);
+    }
+
+    #[test]
+    fn a_made_up_cursor_is_refused() {
+        let flag = flag("a", "production");
+        let text = encode(&flag, None, HERE);
+
+        for (index, _) in text.char_indices() {
+            let mut forged = text.clone().into_bytes();
+            forged[index] = if forged[index] == b'A' { b'B' } else { b'A' };
+            assert_eq!(decode(&flag, None, &String::from_utf8(forged).unwrap()), None, "at {index}");
+        }
+        for made_up in ["", "x", "AAAA", &format!("{text}="), &format!("{text}AA")] {
+            assert_eq!(decode(&flag, None, made_up), None, "{made_up:?}");
+        }
+    }
+}

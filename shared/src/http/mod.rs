@@ -1,0 +1,11 @@
+//! The HTTP toolkit: from an API Gateway event to a request, who is asking, and back to a response.
+
+pub mod auth;
+pub mod body;
+pub mod cursor;
+pub mod json;
+pub mod keys;
+pub mod problem;
+pub mod request;
+pub mod token;
+pub mod views;

@@ -1,0 +1,262 @@
+//! What a caller is told when it goes wrong: RFC 9457 problem documents.
+//!
+//! The caller gets a stable code and a sentence that says what to do; the log gets the whole chain of sources.
+
+use lambda_http::http::StatusCode;
+use serde::Serialize;
+
+use super::views::ScheduleView;
+use crate::domain::schedule::MAX_DAYS_AHEAD;
+use crate::error::{ServiceError, StoreError, chain};
+
+/// For how long a caller should wait before it tries again, in seconds.
+pub const RETRY_AFTER_SECONDS: u32 = 2;
+
+/// Where in a request a fault lies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// In the body: a JSON pointer (RFC 6901).
+    Pointer(String),
+    /// A path or query parameter.
+    Parameter(String),
+    /// A header.
+    Header(String),
+}
+
+/// One thing that is wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InputFault {
+    /// Where.
+    #[serde(flatten)]
+    pub place: Place,
+    /// What would be accepted.
+    pub detail: String,
+}
+
+impl InputFault {
+    /// A fault in the body, below the top level.
+    #[must_use]
+    pub fn in_body(path: &[&str], detail: impl Into<String>) -> Self {
+        let pointer =
+            path.iter().map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect();
+        Self { place: Place::Pointer(pointer), detail: detail.into() }
+    }
+
+    /// A fault in a path or query parameter.
+    #[must_use]
+    pub fn in_parameter(name: &str, detail: impl Into<String>) -> Self {
+        Self { place: Place::Parameter(name.to_owned()), detail: detail.into() }
+    }
+}
+
+/// Why a request was not carried out.
+#[derive(Debug)]
+pub enum Problem {
+    /// The request is not one that API Gateway would hand over.
+    MalformedRequest,
+    /// No token.
+    NoToken,
+    /// A token that is not accepted; which rule it broke is for the log alone.
+    BadToken,
+    /// A valid token without an admin group.
+    NotAdmin,
+    /// The body is not JSON.
+    InvalidJson(String),
+    /// Something in the request breaks a rule: all that does.
+    Invalid(Vec<InputFault>),
+    /// The body is larger than allowed.
+    BodyTooLarge,
+    /// The content type is not `application/json`.
+    UnsupportedMediaType,
+    /// What the service answered.
+    Service(ServiceError),
+    /// The key set cannot be had, so nobody can be told from anybody.
+    KeysUnavailable,
+    /// The function could not answer in time.
+    TooSlow,
+    /// A bug.
+    Bug(String),
+}
+
+impl From<ServiceError> for Problem {
+    fn from(error: ServiceError) -> Self {
+        Self::Service(error)
+    }
+}
+
+/// A view that cannot be turned into JSON is a bug.
+impl From<serde_json::Error> for Problem {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Bug(chain(&error))
+    }
+}
+
+/// A problem as it is shown.
+#[derive(Debug, Serialize)]
+pub struct ProblemView {
+    r#type: String,
+    title: &'static str,
+    /// The status code.
+    pub status: u16,
+    detail: String,
+    /// The stable code.
+    pub code: &'static str,
+    request_id: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<InputFault>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule: Option<Box<ScheduleView>>,
+}
+
+impl Problem {
+    /// The status. No `_` arm: a new variant does not compile until someone chooses.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::MalformedRequest | Self::InvalidJson(_) | Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::NoToken | Self::BadToken => StatusCode::UNAUTHORIZED,
+            Self::NotAdmin => StatusCode::FORBIDDEN,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Service(error) => match error {
+                ServiceError::NoSuchFlag | ServiceError::NoSuchSchedule => StatusCode::NOT_FOUND,
+                ServiceError::NotPending(_) => StatusCode::CONFLICT,
+                ServiceError::NotInTime { .. } => StatusCode::BAD_REQUEST,
+                ServiceError::Store(StoreError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
+                ServiceError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_)) => {
+                    StatusCode::INTERNAL_SERVER_ERROR
+                }
+            },
+            Self::KeysUnavailable | Self::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Bug(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::MalformedRequest | Self::Invalid(_) => "invalid_request",
+            Self::InvalidJson(_) => "invalid_json",
+            Self::NoToken | Self::BadToken => "unauthenticated",
+            Self::NotAdmin => "forbidden",
+            Self::BodyTooLarge => "body_too_large",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::Service(error) => match error {
+                ServiceError::NoSuchFlag => "flag_not_found",
+                ServiceError::NoSuchSchedule => "schedule_not_found",
+                ServiceError::NotPending(_) => "schedule_not_pending",
+                ServiceError::NotInTime { .. } => "invalid_request",
+                ServiceError::Store(StoreError::Unavailable(_)) => "service_unavailable",
+                ServiceError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_)) => "internal_error",
+            },
+            Self::KeysUnavailable | Self::TooSlow => "service_unavailable",
+            Self::Bug(_) => "internal_error",
+        }
+    }
+
+    fn title(&self) -> &'static str {
+        match self.code() {
+            "invalid_request" => "The request is not valid",
+            "invalid_json" => "The body is not valid JSON",
+            "unauthenticated" => "Authentication is required",
+            "forbidden" => "Only admins may do this",
+            "flag_not_found" => "No such flag",
+            "schedule_not_found" => "No such schedule",
+            "schedule_not_pending" => "The schedule is no longer pending",
+            "body_too_large" => "The body is too large",
+            "unsupported_media_type" => "The content type is not supported",
+            "service_unavailable" => "The service is not available",
+            _ => "Something went wrong",
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::MalformedRequest => "The request cannot be read: a header or parameter holds characters that HTTP does not allow.".into(),
+            // One text for every kind of bad token: it must not help to make a better one.
+            Self::NoToken | Self::BadToken => "Send a valid access token in the header `Authorization: Bearer <token>`.".into(),
+            Self::NotAdmin => "The token is valid, but names no group of admins.".into(),
+            Self::InvalidJson(reason) => format!("Send one JSON object in UTF-8: {reason}."),
+            Self::Invalid(faults) => match &faults[..] {
+                [_] => "One thing has to be corrected; `errors` says which.".into(),
+                faults => format!("{} things have to be corrected; `errors` lists them.", faults.len()),
+            },
+            Self::BodyTooLarge => format!("Send at most {} bytes.", super::request::MAX_BODY_BYTES),
+            Self::UnsupportedMediaType => "Send the header `Content-Type: application/json`.".into(),
+            Self::Service(ServiceError::NoSuchFlag) => "There is no flag of this key in this environment; check both (the environment is `production` unless `?environment=` says otherwise).".into(),
+            Self::Service(ServiceError::NoSuchSchedule) => "This flag has no schedule of this id in this environment.".into(),
+            Self::Service(ServiceError::NotPending(schedule)) => format!(
+                "The schedule is {} already and cannot be cancelled; `schedule` shows it as it now stands.",
+                schedule.status.as_str()
+            ),
+            Self::Service(ServiceError::NotInTime { .. }) => Self::Invalid(self.faults()).detail(),
+            Self::Service(ServiceError::Store(StoreError::Unavailable(_))) | Self::KeysUnavailable | Self::TooSlow => {
+                format!("Try again in {RETRY_AFTER_SECONDS} seconds.")
+            }
+            Self::Service(ServiceError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_))) | Self::Bug(_) => {
+                "This is a fault of the service. If it stays, report it with the `request_id`.".into()
+            }
+        }
+    }
+
+    fn faults(&self) -> Vec<InputFault> {
+        match self {
+            Self::Invalid(faults) => faults.clone(),
+            Self::Service(ServiceError::NotInTime { database_now }) => vec![InputFault::in_body(
+                &["scheduled_at"],
+                format!("must be later than now ({database_now}) and at most {MAX_DAYS_AHEAD} days ahead"),
+            )],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The headers that belong to the problem: RFC 6750 section 3, RFC 9110 section 10.2.3.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        match self.status() {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                let challenge = match self {
+                    Self::NoToken => "Bearer",
+                    Self::NotAdmin => "Bearer error=\"insufficient_scope\"",
+                    _ => "Bearer error=\"invalid_token\"",
+                };
+                vec![("www-authenticate", challenge.to_owned())]
+            }
+            StatusCode::SERVICE_UNAVAILABLE => vec![("retry-after", RETRY_AFTER_SECONDS.to_string())],
+            _ => Vec::new(),
+        }
+    }
+
+    /// What the log should know beyond what the caller is told.
+    #[must_use]
+    pub fn cause(&self) -> Option<String> {
+        match self {
+            Self::Service(error @ ServiceError::Store(_)) => Some(chain(error)),
+            Self::Bug(cause) => Some(cause.clone()),
+            Self::KeysUnavailable => Some("the key set could not be fetched".to_owned()),
+            Self::TooSlow => Some("the handler ran out of time".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// The document.
+    #[must_use]
+    pub fn view(self, request_id: &str) -> ProblemView {
+        let errors = self.faults();
+        ProblemView {
+            r#type: format!("urn:flag-schedules:problem:{}", self.code()),
+            title: self.title(),
+            status: self.status().as_u16(),
+            detail: self.detail(),
+            code: self.code(),
+            request_id: request_id.to_owned(),
+            errors,
+            schedule: match self {
+                Self::Service(ServiceError::NotPending(schedule)) => Some(Box::new((*schedule).into())),
+                _ => None,
+            },
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! A request as the handlers see it, read from API Gateway's event (HTTP API, payload format 2.0).
+//!
+//! The event is read here rather than by `lambda_http`'s own conversion, which panics on some events that are not legal
+//! HTTP; here they are answered with 400.
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lambda_http::Body;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use lambda_http::http::HeaderMap;
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::body;
+use super::cursor;
+use super::json;
+use super::problem::{InputFault, Problem};
+use crate::domain::admin::CallContext;
+use crate::domain::flag::{Environment, FlagAddress, FlagKey};
+use crate::domain::schedule::{NewSchedule, REASON_MAX, ScheduleId, Status};
+use crate::domain::step::PageQuery;
+use crate::domain::text::check_prose;
+use crate::domain::time::Timestamp;
+
+/// The largest body, in bytes.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
+/// The largest page.
+pub const MAX_LIMIT: u16 = 200;
+/// The page size when none is asked for.
+pub const DEFAULT_LIMIT: u16 = 50;
+
+/// A request.
+#[derive(Debug)]
+pub struct Request {
+    path_parameters: HashMap<String, String>,
+    query: String,
+    /// The headers.
+    pub headers: HeaderMap,
+    body: Vec<u8>,
+    /// Where the call came from.
+    pub call: CallContext,
+}
+
+impl Request {
+    /// Reads an event. `lambda_request_id` stands in where API Gateway gives no request id.
+    ///
+    /// # Errors
+    /// [`Problem::MalformedRequest`].
+    pub fn read(event: Value, lambda_request_id: &str) -> Result<Self, Problem> {
+        let event: ApiGatewayV2httpRequest =
+            serde_json::from_value(event).map_err(|_| Problem::MalformedRequest)?;
+        let body = match event.body {
+            Some(body) if event.is_base64_encoded => {
+                STANDARD.decode(body).map_err(|_| Problem::MalformedRequest)?
+            }
+            Some(body) => body.into_bytes(),
+            None => Vec::new(),
+        };
+        let http = event.request_context.http;
+        let request_id = event.request_context.request_id.filter(|id| !id.is_empty());
+        Ok(Self {
+            path_parameters: event.path_parameters,
+            query: event.raw_query_string.unwrap_or_default(),
+            headers: event.headers,
+            body,
+            call: CallContext {
+                request_id: request_id.unwrap_or_else(|| lambda_request_id.to_owned()),
+                source_ip: http.source_ip.filter(|ip| !ip.is_empty()),
+                user_agent: http.user_agent.filter(|agent| !agent.is_empty()),
+            },
+        })
+    }
+
+    /// What a create asks for.
+    ///
+    /// # Errors
+    /// Every fault of path, query and body at once.
+    pub fn creation(&self, now: Timestamp) -> Result<(FlagAddress, NewSchedule), Problem> {
+        let value = self.json_body()?;
+        let mut input = self.input(&["environment"]);
+        let flag = input.flag();
+        let schedule = body::new_schedule(&value, now).map_err(|faults| input.faults.extend(faults)).ok();
+        input.finish(flag.zip(schedule))
+    }
+
+    /// What a list asks for.
+    ///
+    /// # Errors
+    /// Every fault of path and query at once.
+    pub fn page(&self) -> Result<(FlagAddress, PageQuery), Problem> {
+        let mut input = self.input(&["environment", "status", "limit", "cursor"]);
+        let flag = input.flag();
+        let status = input.status();
+        let limit = input.limit();
+        let after = input.cursor(flag.as_ref(), status);
+        input.finish(flag.map(|flag| (flag, PageQuery { status, limit, after })))
+    }
+
+    /// What a cancel asks for.
+    ///
+    /// # Errors
+    /// Every fault of path and query at once.
+    pub fn cancellation(&self) -> Result<(FlagAddress, ScheduleId, Option<String>), Problem> {
+        let mut input = self.input(&["environment", "reason"]);
+        let flag = input.flag();
+        let id = input.schedule_id();
+        let reason = input.reason();
+        input.finish(flag.zip(id).map(|(flag, id)| (flag, id, reason)))
+    }
+
+    fn json_body(&self) -> Result<Value, Problem> {
+        let mut types = self.headers.get_all("content-type").iter();
+        let is_json = match (types.next().and_then(|value| value.to_str().ok()), types.next()) {
+            (Some(value), None) => value
+                .split(';')
+                .next()
+                .is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json")),
+            _ => false,
+        };
+        if !is_json {
+            return Err(Problem::UnsupportedMediaType);
+        }
+        if self.body.len() > MAX_BODY_BYTES {
+            return Err(Problem::BodyTooLarge);
+        }
+        if self.body.is_empty() {
+            return Err(Problem::InvalidJson("the body is empty".to_owned()));
+        }
+        json::parse(&self.body).map_err(|error| Problem::InvalidJson(error.to_string()))
+    }
+
+    fn input(&self, known: &[&str]) -> Input<'_> {
+        let mut input = Input { request: self, query: HashMap::new(), faults: Vec::new() };
+        for pair in self.query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let Some(name) = decode_query(name) else {
+                input.refuse("query", "is not UTF-8 after percent decoding");
+                continue;
+            };
+            if !known.contains(&name.as_str()) {
+                let known = known.join("`, `");
+                input.refuse(&name, format!("is not a known query parameter; there are `{known}`"));
+            } else if input.query.contains_key(&name) {
+                input.refuse(&name, "must not be given twice");
+            } else if let Some(value) = decode_query(value) {
+                input.query.insert(name, value);
+            } else {
+                input.refuse(&name, "is not UTF-8 after percent decoding");
+                input.query.insert(name, String::new());
+            }
+        }
+        input
+    }
+}
+
+/// Reads parameters and collects what is wrong with them.
+struct Input<'a> {
+    request: &'a Request,
+    query: HashMap<String, String>,
+    faults: Vec<InputFault>,
+}
+
+impl Input<'_> {
+    fn refuse(&mut self, parameter: &str, detail: impl Into<String>) {
+        let fault = InputFault::in_parameter(parameter, detail);
+        // One fault a parameter: the first is the one to correct first.
+        if !self.faults.iter().any(|other| other.place == fault.place) {
+            self.faults.push(fault);
+        }
+    }
+
+    fn finish<T>(self, value: Option<T>) -> Result<T, Problem> {
+        match value {
+            Some(value) if self.faults.is_empty() => Ok(value),
+            _ => Err(Problem::Invalid(self.faults)),
+        }
+    }
+
+    /// A path parameter. Gateways differ in whether they hand it over decoded, so valid percent escapes are decoded
+    /// here, once, whoever sent them.
+    fn path_parameter(&mut self, name: &str) -> Option<String> {
+        let Some(raw) = self.request.path_parameters.get(name) else {
+            self.refuse(name, "is missing from the path");
+            return None;
+        };
+        let decoded = percent_decode_str(raw).decode_utf8().ok().map(|text| text.into_owned());
+        if decoded.is_none() {
+            self.refuse(name, "is not UTF-8 after percent decoding");
+        }
+        decoded
+    }
+
+    fn flag(&mut self) -> Option<FlagAddress> {
+        let key = self.path_parameter("flagKey").and_then(|text| {
+            FlagKey::parse(text).map_err(|error| self.refuse("flagKey", error.to_string())).ok()
+        });
+        let environment = match self.query.get("environment").cloned() {
+            None => Some(Environment::default()),
+            Some(text) => {
+                Environment::parse(text).map_err(|error| self.refuse("environment", error.to_string())).ok()
+            }
+        };
+        key.zip(environment).map(|(key, environment)| FlagAddress { key, environment })
+    }
+
+    fn schedule_id(&mut self) -> Option<ScheduleId> {
+        let text = self.path_parameter("scheduleId")?;
+        // The hyphenated form of RFC 9562 only: one schedule has one address.
+        let id = (text.len() == 36).then(|| Uuid::try_parse(&text).ok()).flatten();
+        if id.is_none() {
+            self.refuse("scheduleId", "must be a UUID such as 0197c2f0-6a5b-7c3d-8e4f-0123456789ab");
+        }
+        id.map(ScheduleId)
+    }
+
+    fn status(&mut self) -> Option<Status> {
+        let text = self.query.get("status")?;
+        let status = Status::parse(text);
+        if status.is_none() {
+            let words = Status::ALL.map(Status::as_str).join("`, `");
+            self.refuse("status", format!("must be one of `{words}`"));
+        }
+        status
+    }
+
+    fn limit(&mut self) -> u16 {
+        let Some(text) = self.query.get("limit") else { return DEFAULT_LIMIT };
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            Ok(limit) if digits && (1..=MAX_LIMIT).contains(&limit) => limit,
+            _ => {
+                self.refuse("limit", format!("must be an integer from 1 to {MAX_LIMIT}"));
+                DEFAULT_LIMIT
+            }
+        }
+    }
+
+    fn cursor(
+        &mut self,
+        flag: Option<&FlagAddress>,
+        status: Option<Status>,
+    ) -> Option<crate::domain::step::PagePosition> {
+        let text = self.query.get("cursor")?;
+        let position = cursor::decode(flag?, status, text);
+        if position.is_none() {
+            self.refuse(
+                "cursor",
+                "must be the `next_cursor` of a page of this flag, environment and status, unchanged",
+            );
+        }
+        position
+    }
+
+    fn reason(&mut self) -> Option<String> {
+        let text = self.query.get("reason").cloned()?;
+        if let Err(error) = check_prose(&text, REASON_MAX) {
+            self.refuse("reason", error.to_string());
+        }
+        Some(text)
+    }
+}
+
+/// A name or value of a query string: percent escapes and `+` decoded; `None` when it is not UTF-8 then.
+fn decode_query(text: &str) -> Option<String> {
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(|text| text.into_owned())
+}
+
+/// The body that API Gateway sends back.
+#[must_use]
+pub fn text_body(value: &Value) -> Body {
+    Body::Text(value.to_string())
+}

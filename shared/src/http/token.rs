@@ -1,0 +1,239 @@
+//! Token verification in three steps that can be called one by one: header policy, signature, claims.
+//!
+//! `jsonwebtoken` verifies signatures; the rules are here, because by default it accepts unknown `crit`, any `typ`, a
+//! missing `iss`, `aud` or `sub`, `exp` a minute ago and `nbf` in the future. RFC 7515, RFC 7519, RFC 8725.
+
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, crypto};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::json;
+use super::keys::KeySet;
+use crate::config::ClaimSettings;
+use crate::domain::admin::Admin;
+use crate::domain::time::Timestamp;
+
+/// The largest token, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+/// By how much clocks may differ, in seconds.
+const LEEWAY: f64 = 30.0;
+/// The longest time from `iat` to `exp`, in seconds.
+const MAX_LIFETIME: f64 = 24.0 * 60.0 * 60.0;
+
+const ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+/// The rule that a token breaks. For the log: callers are told none of it. Never holds any of the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct TokenError(pub &'static str);
+
+/// Step one's result: a token whose header is acceptable. Nothing in it is to be believed yet.
+#[derive(Debug)]
+pub struct Unverified<'a> {
+    /// The algorithm that the header names, one of the allowed.
+    pub algorithm: Algorithm,
+    /// The id of the key.
+    pub key_id: String,
+    message: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+}
+
+/// Step two's result: the claims, signed by a known key.
+#[derive(Debug)]
+pub struct Signed(Value);
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    typ: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    crit: bool,
+    #[serde(default, deserialize_with = "present")]
+    jku: bool,
+    #[serde(default, deserialize_with = "present")]
+    jwk: bool,
+    #[serde(default, deserialize_with = "present")]
+    x5u: bool,
+    #[serde(default, deserialize_with = "present")]
+    x5c: bool,
+    #[serde(default, deserialize_with = "present")]
+    zip: bool,
+}
+
+/// Whether a member is there, whatever it holds.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
+}
+
+/// Step one: the header. Only the allowed algorithms; a key id; nothing that brings or names a key of its own, and no
+/// extension that would have to be understood.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn check_header(token: &str) -> Result<Unverified<'_>, TokenError> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(TokenError("the token is too long"));
+    }
+    let three = TokenError("the token is not three segments");
+    let (message, signature) = token.rsplit_once('.').ok_or(three)?;
+    let (header, payload) = message.split_once('.').ok_or(three)?;
+    if payload.contains('.') {
+        return Err(three);
+    }
+    let header = object(header).ok_or(TokenError("the header is not a JSON object in base64url"))?;
+    let header: Header = serde_json::from_value(header).map_err(|_| TokenError("the header lacks `alg`"))?;
+    if header.crit || header.jku || header.jwk || header.x5u || header.x5c || header.zip {
+        return Err(TokenError("the header has one of crit, jku, jwk, x5u, x5c, zip"));
+    }
+    if header.typ.is_some_and(|typ| !["jwt", "at+jwt"].contains(&typ.to_ascii_lowercase().as_str())) {
+        return Err(TokenError("the header's `typ` is neither JWT nor at+jwt"));
+    }
+    let algorithm = Algorithm::from_str(&header.alg)
+        .ok()
+        .filter(|algorithm| ALGORITHMS.contains(algorithm))
+        .ok_or(TokenError("the header's `alg` is not allowed"))?;
+    let key_id = header.kid.ok_or(TokenError("the header has no `kid`"))?;
+    Ok(Unverified { algorithm, key_id, message, payload, signature })
+}
+
+/// Step two: the signature, by the key that the header names, if that key may be used so.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn check_signature(token: &Unverified<'_>, keys: &KeySet) -> Result<Signed, TokenError> {
+    let key = keys
+        .find(&token.key_id, token.algorithm)
+        .ok_or(TokenError("no key of this `kid` for this `alg` in the key set"))?;
+    let verified = crypto::verify(token.signature, token.message.as_bytes(), key, token.algorithm);
+    if !matches!(verified, Ok(true)) {
+        return Err(TokenError("the signature does not verify"));
+    }
+    object(token.payload).map(Signed).ok_or(TokenError("the claims are not a JSON object in base64url"))
+}
+
+fn object(segment: &str) -> Option<Value> {
+    let bytes = URL_SAFE_NO_PAD.decode(segment).ok()?;
+    json::parse(&bytes).ok().filter(Value::is_object)
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    exp: f64,
+    iat: f64,
+    nbf: Option<f64>,
+    iss: Option<String>,
+    aud: Option<Audience>,
+    client_id: Option<String>,
+    email: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Audience {
+    fn holds(&self, audience: &str) -> bool {
+        match self {
+            Self::One(one) => one == audience,
+            Self::Several(several) => several.iter().any(|one| one == audience),
+        }
+    }
+}
+
+/// Who a token speaks of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Who.
+    pub admin: Admin,
+    /// Whether an admin group is among the groups: without it, the name above is all they have.
+    pub is_admin: bool,
+}
+
+/// Step three: the claims.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn check_claims(
+    token: &Signed,
+    settings: &ClaimSettings,
+    now: Timestamp,
+) -> Result<Identity, TokenError> {
+    let claims = Claims::deserialize(&token.0)
+        .map_err(|_| TokenError("the claims lack `exp` or `iat`, or one of them has the wrong type"))?;
+    check_times(&claims, now)?;
+    if settings.issuer.is_some() && claims.iss != settings.issuer {
+        return Err(TokenError("the issuer is another"));
+    }
+    if let Some(expected) = &settings.audience {
+        let matches = match &claims.aud {
+            Some(audience) => audience.holds(expected),
+            // Amazon Cognito's access tokens have no `aud`.
+            None => claims.client_id.as_ref() == Some(expected),
+        };
+        if !matches {
+            return Err(TokenError("the audience is another"));
+        }
+    }
+    let user_id = token.0.get(&settings.user_id_claim).and_then(Value::as_str).unwrap_or_default();
+    if user_id.is_empty() {
+        return Err(TokenError("there is no user id: nobody could be held accountable"));
+    }
+    if [Some(user_id), claims.email.as_deref()]
+        .into_iter()
+        .flatten()
+        .any(|text| text.contains(char::is_control))
+    {
+        return Err(TokenError("the user id or the e-mail address has control characters"));
+    }
+    let is_admin = groups(token.0.get(&settings.groups_claim))
+        .any(|group| settings.admin_groups.iter().any(|admin_group| admin_group == group));
+    Ok(Identity { admin: Admin { user_id: user_id.to_owned(), email: claims.email }, is_admin })
+}
+
+fn check_times(claims: &Claims, now: Timestamp) -> Result<(), TokenError> {
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are far below 2^53")]
+    let now = now.to_utc().timestamp_millis() as f64 / 1000.0;
+    if claims.exp + LEEWAY <= now {
+        return Err(TokenError("the token has expired"));
+    }
+    if claims.nbf.is_some_and(|nbf| nbf - LEEWAY > now) {
+        return Err(TokenError("the token is not valid yet"));
+    }
+    if claims.iat - LEEWAY > now {
+        return Err(TokenError("the token was issued in the future"));
+    }
+    if claims.exp - claims.iat > MAX_LIFETIME {
+        return Err(TokenError("the token is valid for more than 24 hours"));
+    }
+    Ok(())
+}
+
+/// Groups are an array of strings, or one string.
+fn groups(claim: Option<&Value>) -> impl Iterator<Item = &str> {
+    let (one, several) = match claim {
+        Some(Value::String(group)) => (Some(group.as_str()), &[][..]),
+        Some(Value::Array(groups)) => (None, &groups[..]),
+        _ => (None, &[][..]),
+    };
+    one.into_iter().chain(several.iter().filter_map(Value::as_str))
+}

@@ -1,0 +1,288 @@
+//! What every function needs of Lambda: logging, the run loop, and delivering audit events after the response.
+//!
+//! A task spawned after the response would freeze with the environment. An internal extension does not: the environment
+//! is only frozen when the runtime and the extension have both asked for the next event. So the extension waits until
+//! the response has been posted, sends what the invocation wrote, and asks.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::Map;
+use lambda_extension::{Extension, NextEvent};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
+use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
+pub use lambda_runtime::{Diagnostic, Error, LambdaEvent};
+use lambda_runtime::{LambdaInvocation, Runtime};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tower::{Layer, Service, service_fn};
+use tracing_subscriber::EnvFilter;
+
+use crate::adapters::clock::SystemClock;
+use crate::app::App;
+use crate::audit::AuditTrail;
+use crate::config::LogSettings;
+use crate::http::problem::Problem;
+use crate::http::request::{Request, text_body};
+use crate::http::views::Reply;
+use crate::ports::Clock;
+
+/// A delivery after a response may take this long.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+/// Left of an invocation's time when a delivery ends.
+const FLUSH_RESERVE: Duration = Duration::from_millis(300);
+/// Left of an invocation's time when a handler that has not answered is answered for.
+const ANSWER_RESERVE: Duration = Duration::from_millis(500);
+/// How many finished invocations are remembered. On Lambda one would do; local emulators run ahead of the extension.
+const REMEMBERED: usize = 64;
+
+/// Starts logging to standard output, and lets panics be logged like errors.
+pub fn start_logging(settings: &LogSettings) {
+    let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_target(false);
+    if settings.json {
+        builder.json().flatten_event(true).with_current_span(true).with_span_list(false).init();
+    } else {
+        builder.without_time().init();
+    }
+    std::panic::set_hook(Box::new(|panic| tracing::error!(panic = %panic, "a panic")));
+}
+
+/// When an invocation ends, on this process's clock.
+#[must_use]
+pub fn deadline_of(deadline_ms: u64) -> Instant {
+    let now = u64::try_from(SystemClock.now().to_utc().timestamp_millis()).unwrap_or_default();
+    Instant::now() + Duration::from_millis(deadline_ms.saturating_sub(now))
+}
+
+/// Serves an endpoint that writes: runs the handler for each request, and delivers its audit events after the response.
+///
+/// # Errors
+/// The runtime's, when it cannot go on.
+pub async fn serve<H>(app: &App, handler: H) -> Result<(), Error>
+where
+    H: AsyncFn(&App, &Request) -> Result<Reply, Problem>,
+{
+    let finished = Finished::default();
+    let audit = AssertUnwindSafe(&*app.audit);
+    let flush = service_fn(|event: lambda_extension::LambdaEvent| {
+        let finished = finished.clone();
+        let audit = &audit;
+        async move {
+            if let NextEvent::Invoke(invoke) = event.next {
+                let deadline = deadline_of(invoke.deadline_ms);
+                finished.wait_for(&invoke.request_id, deadline - FLUSH_RESERVE).await;
+                let flushed = AssertUnwindSafe(flush(audit, deadline)).catch_unwind().await;
+                if flushed.is_err() {
+                    tracing::error!("delivering audit events panicked; they stay in the outbox");
+                }
+            }
+            // An extension that returns an error would end the process.
+            Ok::<(), Infallible>(())
+        }
+    });
+    // Awaited before the runtime asks for its first event: extensions can only register during init. Without it the
+    // function serves all the same, and the processor's sweep delivers.
+    let extension = Extension::new()
+        .with_extension_name("audit-flush")
+        .with_events(&["INVOKE"])
+        .with_events_processor(flush)
+        .register()
+        .await;
+    let delivering = async {
+        let ended = match extension {
+            Ok(extension) => extension.run().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ended {
+            tracing::error!(error, "no delivery after responses; the processor's sweep delivers");
+        }
+        std::future::pending::<()>().await;
+    };
+    let runtime = Runtime::new(service_fn(|event| respond(app, &handler, event))).layer(finished.clone());
+    tokio::select! {
+        ended = runtime.run() => ended,
+        () = delivering => Ok(()),
+        () = terminated() => Ok(()),
+    }
+}
+
+/// Serves an endpoint that only reads: no event is written, so nothing is delivered.
+///
+/// # Errors
+/// The runtime's, when it cannot go on.
+pub async fn serve_reads<H>(app: &App, handler: H) -> Result<(), Error>
+where
+    H: AsyncFn(&App, &Request) -> Result<Reply, Problem>,
+{
+    run(Runtime::new(service_fn(|event| respond(app, &handler, event)))).await
+}
+
+/// Serves a function that is not an HTTP endpoint: whatever event comes in, a JSON result goes out.
+///
+/// # Errors
+/// The runtime's, when it cannot go on.
+pub async fn serve_events<H, T, E>(handler: H) -> Result<(), Error>
+where
+    H: AsyncFn(LambdaEvent<Value>) -> Result<T, E>,
+    T: Serialize,
+    E: Into<Diagnostic> + Debug,
+{
+    run(Runtime::new(service_fn(|event| handler(event)))).await
+}
+
+async fn run<S>(runtime: Runtime<S>) -> Result<(), Error>
+where
+    S: Service<LambdaInvocation, Response = (), Error = Error>,
+{
+    tokio::select! {
+        ended = runtime.run() => ended,
+        () = terminated() => Ok(()),
+    }
+}
+
+/// Until Lambda asks the process to end. What is undelivered then is in the outbox.
+async fn terminated() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "SIGTERM cannot be handled");
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+async fn flush(audit: &AuditTrail, deadline: Instant) {
+    let end = (Instant::now() + FLUSH_LIMIT).min(deadline - FLUSH_RESERVE);
+    audit.flush(end).await;
+}
+
+/// From an event to a response: never fails, never panics, never runs out of time.
+async fn respond<H>(
+    app: &App,
+    handler: &H,
+    event: LambdaEvent<Value>,
+) -> Result<ApiGatewayV2httpResponse, Infallible>
+where
+    H: AsyncFn(&App, &Request) -> Result<Reply, Problem>,
+{
+    let LambdaEvent { payload, context } = event;
+    let end = deadline_of(context.deadline) - ANSWER_RESERVE;
+    let request = Request::read(payload, &context.request_id);
+    let request_id = match &request {
+        Ok(request) => request.call.request_id.clone(),
+        Err(_) => context.request_id.clone(),
+    };
+    let answer = async {
+        let request = request?;
+        let handled = AssertUnwindSafe(handler(app, &request)).catch_unwind();
+        match tokio::time::timeout_at(end.into(), handled).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_panic)) => Err(Problem::Bug("the handler panicked".to_owned())),
+            Err(_elapsed) => Err(Problem::TooSlow),
+        }
+    };
+    Ok(match answer.await {
+        Ok(reply) => response(reply.status, "application/json", reply.headers, &reply.body),
+        Err(problem) => {
+            let (status, code, cause) = (problem.status(), problem.code(), problem.cause());
+            if status.is_server_error() {
+                tracing::error!(request_id, status = status.as_u16(), code, cause, "the request failed");
+            } else {
+                tracing::info!(request_id, status = status.as_u16(), code, "the request was refused");
+            }
+            let headers = problem.headers();
+            let body = serde_json::to_value(problem.view(&request_id)).unwrap_or_default();
+            response(status, "application/problem+json", headers, &body)
+        }
+    })
+}
+
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    headers: Vec<(&'static str, String)>,
+    body: &Value,
+) -> ApiGatewayV2httpResponse {
+    let mut response = ApiGatewayV2httpResponse::default();
+    response.status_code = status.as_u16().into();
+    response.headers.insert("content-type", HeaderValue::from_static(content_type));
+    // Answers are about one moment and one caller.
+    response.headers.insert("cache-control", HeaderValue::from_static("no-store"));
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    response.body = Some(text_body(body));
+    response
+}
+
+/// Which invocations are over: their response has been posted, whatever became of the handler. A layer around the whole
+/// runtime keeps it, because a handler that fails, panics, or is never called for a bad event could not.
+#[derive(Clone, Default)]
+struct Finished(watch::Sender<VecDeque<String>>);
+
+impl Finished {
+    fn record(&self, request_id: String) {
+        self.0.send_modify(|finished| {
+            finished.truncate(REMEMBERED - 1);
+            finished.push_front(request_id);
+        });
+    }
+
+    /// Waits for this invocation, not for any: a signal left from an earlier one must not end the wait.
+    async fn wait_for(&self, request_id: &str, deadline: Instant) {
+        let mut finished = self.0.subscribe();
+        let over = finished.wait_for(|finished| finished.iter().any(|id| id == request_id));
+        if tokio::time::timeout_at(deadline.into(), over).await.is_err() {
+            tracing::warn!(request_id, "the invocation did not end before its deadline");
+        }
+    }
+}
+
+impl<S> Layer<S> for Finished {
+    type Service = RecordFinished<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RecordFinished { inner, finished: self.clone() }
+    }
+}
+
+struct RecordFinished<S> {
+    inner: S,
+    finished: Finished,
+}
+
+type Recorder = Box<dyn FnOnce(Result<(), Error>) -> Result<(), Error> + Send>;
+
+impl<S> Service<LambdaInvocation> for RecordFinished<S>
+where
+    S: Service<LambdaInvocation, Response = (), Error = Error>,
+{
+    type Response = ();
+    type Error = Error;
+    type Future = Map<S::Future, Recorder>;
+
+    fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
+        let request_id = invocation.context.request_id.clone();
+        let finished = self.finished.clone();
+        let record: Recorder = Box::new(move |result| {
+            finished.record(request_id);
+            result
+        });
+        self.inner.call(invocation).map(record)
+    }
+}

@@ -1,0 +1,78 @@
+//! A tick's metrics in CloudWatch's embedded metric format: one line on standard output, no user data in it.
+//!
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::time::Timestamp;
+use crate::processor::TickReport;
+
+/// The namespace of the metrics.
+pub const NAMESPACE: &str = "FlagSchedules";
+
+/// The line for a tick.
+#[must_use]
+pub fn line(report: &TickReport, function: &str, now: Timestamp) -> String {
+    let metrics = [
+        ("SchedulesApplied", "Count", Some(report.applied)),
+        ("SchedulesFailed", "Count", Some(report.failed())),
+        ("SchedulesFailedInvalidUpdates", "Count", Some(report.failed_invalid_updates)),
+        ("SchedulesFailedExpired", "Count", Some(report.failed_expired)),
+        ("SchedulesFailedRejectedByDatabase", "Count", Some(report.failed_rejected_by_database)),
+        ("SchedulesStillDue", "Count", report.still_due),
+        ("OldestDueScheduleAge", "Milliseconds", report.oldest_due_age_ms),
+        ("AuditEventsDelivered", "Count", Some(report.audit_delivered)),
+        ("AuditBacklog", "Count", report.audit_backlog),
+        ("OldestAuditEventAge", "Milliseconds", report.oldest_audit_event_age_ms),
+        ("AuditEventsDead", "Count", report.audit_dead),
+        ("TickDuration", "Milliseconds", Some(report.duration_ms)),
+    ];
+    // What could not be counted is left out: a zero would be a lie that hides an outage.
+    let known = || metrics.iter().filter_map(|(name, unit, value)| value.map(|value| (*name, *unit, value)));
+    let definitions: Vec<Value> =
+        known().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
+    let mut line: Map<String, Value> =
+        known().map(|(name, _, value)| (name.to_owned(), value.into())).collect();
+    line.insert("FunctionName".to_owned(), function.into());
+    line.insert(
+        "_aws".to_owned(),
+        json!({
+            "Timestamp": now.to_utc().timestamp_millis(),
+            "CloudWatchMetrics": [{
+                "Namespace": NAMESPACE,
+                "Dimensions": [["FunctionName"]],
+                "Metrics": definitions,
+            }],
+        }),
+    );
+    Value::Object(line).to_string()
+}
+
+/// Writes a line to standard output, where Lambda's log agent picks the metrics up.
+#[expect(clippy::print_stdout, reason = "the embedded metric format is a line on standard output")]
+pub fn print(line: &str) {
+    println!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_defined_and_given_and_what_is_unknown_is_left_out() {
+        let report =
+            TickReport { applied: 3, failed_expired: 2, audit_backlog: Some(0), ..TickReport::default() };
+
+        let line: Value =
+            serde_json::from_str(&line(&report, "f", Timestamp::parse("2026-02-09T09:00:00Z").unwrap()))
+                .unwrap();
+
+        let metrics = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
+        assert!(metrics.iter().all(|metric| line[metric["Name"].as_str().unwrap()].is_u64()), "{line}");
+        assert_eq!(line["SchedulesApplied"], 3);
+        assert_eq!(line["SchedulesFailed"], 2);
+        assert_eq!(line["AuditBacklog"], 0);
+        assert_eq!(line.get("SchedulesStillDue"), None);
+        assert_eq!(line["_aws"]["Timestamp"], 1_770_627_600_000_i64);
+    }
+}

@@ -1,0 +1,96 @@
+//! The ports: what the service and the processor need of the world, and what each promises. Adapters implement them.
+//!
+//! A method is a whole step: no transaction leaks out of one. Absence is `Ok(None)`, never an empty answer that hides
+//! a failure.
+
+use std::time::Instant;
+
+use async_trait::async_trait;
+
+use crate::domain::apply::{DueSchedule, Outcome};
+use crate::domain::audit_event::EventContext;
+use crate::domain::delivery::{AuditBacklog, Carried, Fate, LogEvent, OutboxRow, Selection};
+use crate::domain::flag::{FlagAddress, FlagState};
+use crate::domain::step::{
+    Batch, Cancellation, Cancelled, Created, Creation, DuePosition, Page, PageQuery, StillDue,
+};
+use crate::domain::time::Timestamp;
+use crate::error::{PutError, Source, StoreError};
+
+/// The function's own clock: for tokens, logs and early refusals. What is due is judged by the database's.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// Flags and their schedules. Every change and its audit event are stored together or not at all; only where the
+/// outbox cannot be written the change is stored alone and [`EventPlace::Nowhere`] says so.
+#[async_trait]
+pub trait ScheduleStore: Send + Sync {
+    /// Stores a pending schedule, if the flag is there and the database's clock agrees with `scheduled_at`.
+    /// Repeating it with the same ids has no further effect.
+    async fn create(&self, creation: &Creation) -> Result<Created, StoreError>;
+
+    /// One page of a flag's schedules in the order `scheduled_at`, `id`; `None` when there is no such flag.
+    async fn list(&self, flag: &FlagAddress, query: &PageQuery) -> Result<Option<Page>, StoreError>;
+
+    /// Cancels a schedule of that flag if it is pending, whoever else wants it at the same time.
+    /// Repeating it with the same event id has no further effect.
+    async fn cancel(&self, cancellation: &Cancellation) -> Result<Cancelled, StoreError>;
+
+    /// Claims flags that have something due beyond `after`, puts what is due of each through `decide`, and stores the
+    /// outcome: flags, schedules and events together. Flags locked by somebody are left for later. What the database
+    /// refuses because of one schedule's data is failed as such; the rest is stored.
+    async fn apply_due(
+        &self,
+        after: Option<DuePosition>,
+        context: &EventContext,
+        decide: &Decide,
+    ) -> Result<Batch, StoreError>;
+
+    /// What is due by now and still pending.
+    async fn still_due(&self) -> Result<StillDue, StoreError>;
+}
+
+/// The decision over what is due of one flag, in order: the flag's state afterwards and an outcome for each.
+pub type Decide = dyn Fn(FlagState, &[DueSchedule], Timestamp) -> (FlagState, Vec<Outcome>) + Send + Sync;
+
+/// Audit events not yet known to be delivered.
+#[async_trait]
+pub trait AuditOutbox: Send + Sync {
+    /// Locks undelivered rows, oldest first, hands them to `courier` and stores the fate of each, all in one
+    /// transaction. Rows that somebody else holds are skipped; when this process dies, its rows are free at once.
+    /// Ends by `deadline`, the courier's time included.
+    async fn deliver(
+        &self,
+        which: Selection<'_>,
+        courier: &dyn Courier,
+        deadline: Instant,
+    ) -> Result<Carried, StoreError>;
+
+    /// What waits in the outbox.
+    async fn backlog(&self) -> Result<AuditBacklog, StoreError>;
+}
+
+/// Takes events out of the outbox to where they belong.
+#[async_trait]
+pub trait Courier: Send + Sync {
+    /// Carries the rows and says of each, in the same order, what became of it. Never fails: a row that could not be
+    /// sent is [`Fate::Kept`].
+    async fn carry(&self, rows: Vec<OutboxRow>) -> Vec<Fate>;
+}
+
+/// The audit log.
+#[async_trait]
+pub trait AuditLog: Send + Sync {
+    /// Sends one batch, which keeps the limits of `PutLogEvents`, and returns the indexes of the events that were
+    /// refused for their timestamp; all others are stored. Ends by `deadline`.
+    async fn put(&self, batch: &[LogEvent], deadline: Instant) -> Result<Vec<usize>, PutError>;
+}
+
+/// Where key sets come from.
+#[async_trait]
+pub trait KeyServer: Send + Sync {
+    /// What is at this address, within limits of time and size.
+    async fn fetch(&self, url: &str) -> Result<Vec<u8>, Source>;
+}

@@ -1,0 +1,103 @@
+//! Create, list, cancel: what an admin can do, in domain words.
+//!
+//! The service alone decides that there is an audit event. It hands the event to the store with the change, and tells
+//! the audit trail where the store has put it.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::audit::AuditTrail;
+use crate::domain::admin::Caller;
+use crate::domain::audit_event::{EventContext, EventId, EventType};
+use crate::domain::flag::FlagAddress;
+use crate::domain::schedule::{NewSchedule, Schedule, ScheduleId};
+use crate::domain::step::{Cancellation, Cancelled, Created, Creation, Page, PageQuery};
+use crate::error::ServiceError;
+use crate::ports::ScheduleStore;
+
+/// What an admin can do with schedules.
+pub struct ScheduleService {
+    store: Arc<dyn ScheduleStore>,
+    audit: Arc<AuditTrail>,
+}
+
+impl ScheduleService {
+    /// A service over this store, whose events go to this trail.
+    #[must_use]
+    pub fn new(store: Arc<dyn ScheduleStore>, audit: Arc<AuditTrail>) -> Self {
+        Self { store, audit }
+    }
+
+    /// Schedules a change of a flag. Audited as `flag_schedule.created`.
+    ///
+    /// # Errors
+    /// [`ServiceError::NoSuchFlag`], [`ServiceError::NotInTime`] by the database's clock, or the store's.
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        flag: FlagAddress,
+        schedule: NewSchedule,
+    ) -> Result<Schedule, ServiceError> {
+        let creation = Creation {
+            id: ScheduleId(Uuid::now_v7()),
+            flag,
+            schedule,
+            created_by: caller.admin.user_id.clone(),
+            event_id: EventId::new(),
+            context: EventContext::of_admin(caller),
+        };
+        match self.store.create(&creation).await? {
+            Created::Stored(recorded) => {
+                self.audit.record(creation.event_id, EventType::Created, creation.context, &recorded);
+                Ok(recorded.schedule)
+            }
+            Created::NoSuchFlag => Err(ServiceError::NoSuchFlag),
+            Created::NotInTime { database_now } => Err(ServiceError::NotInTime { database_now }),
+        }
+    }
+
+    /// One page of a flag's schedules. Not audited.
+    ///
+    /// # Errors
+    /// [`ServiceError::NoSuchFlag`], or the store's.
+    pub async fn list(&self, flag: &FlagAddress, query: &PageQuery) -> Result<Page, ServiceError> {
+        self.store.list(flag, query).await?.ok_or(ServiceError::NoSuchFlag)
+    }
+
+    /// Takes a pending schedule back. Audited as `flag_schedule.cancelled`.
+    ///
+    /// # Errors
+    /// [`ServiceError::NoSuchFlag`], [`ServiceError::NoSuchSchedule`], [`ServiceError::NotPending`] with the schedule
+    /// as it now stands, or the store's.
+    pub async fn cancel(
+        &self,
+        caller: &Caller,
+        flag: FlagAddress,
+        id: ScheduleId,
+        reason: Option<String>,
+    ) -> Result<Schedule, ServiceError> {
+        let cancellation = Cancellation {
+            id,
+            flag,
+            cancelled_by: caller.admin.user_id.clone(),
+            reason,
+            event_id: EventId::new(),
+            context: EventContext::of_admin(caller),
+        };
+        match self.store.cancel(&cancellation).await? {
+            Cancelled::Stored(recorded) => {
+                self.audit.record(
+                    cancellation.event_id,
+                    EventType::Cancelled,
+                    cancellation.context,
+                    &recorded,
+                );
+                Ok(recorded.schedule)
+            }
+            Cancelled::NoSuchFlag => Err(ServiceError::NoSuchFlag),
+            Cancelled::NoSuchSchedule => Err(ServiceError::NoSuchSchedule),
+            Cancelled::NotPending(schedule) => Err(ServiceError::NotPending(schedule)),
+        }
+    }
+}
