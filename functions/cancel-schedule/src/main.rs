@@ -1,2 +1,10 @@
-//! The `cancel-schedule` function.
-fn main() {}
+//! The `cancel-schedule` function: builds what outlives a request, and serves.
+
+use flag_schedules::app::App;
+use flag_schedules::lambda;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda::Error> {
+    let app = App::start("cancel-schedule")?; // a bad setting stops the function here, before any request
+    lambda::serve(&app, cancel_schedule::handle).await
+}

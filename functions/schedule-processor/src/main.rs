@@ -1,2 +1,10 @@
-//! The `schedule-processor` function.
-fn main() {}
+//! The `schedule-processor` function: builds what outlives a tick, and serves.
+
+use flag_schedules::app::ProcessorApp;
+use flag_schedules::lambda;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda::Error> {
+    let app = ProcessorApp::start("schedule-processor")?; // a bad setting stops the function here, before any tick
+    lambda::serve_events(async |event| schedule_processor::handle(&app, event).await).await
+}
