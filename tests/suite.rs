@@ -1,1 +1,8 @@
-//! The integration tests.
+//! The integration tests: the real functions against a real PostgreSQL and the real CloudWatch Logs wire protocol.
+//!
+//! One binary, because each one links everything. One folder a subject, one file an aspect. Run by `make test`, which
+//! starts the servers; one test alone by `make test T=<its name>`.
+
+mod audit;
+mod processor;
+mod support;

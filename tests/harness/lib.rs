@@ -1,1 +1,30 @@
-//! The test harness.
+//! The test harness: real binaries, a real PostgreSQL, the real CloudWatch Logs wire protocol.
+//!
+//! It knows the service by its contract only: nothing here uses the service's code. `make run` stands on it too
+//! (`bin/stack`), which also starts the servers that the tests find through the variables in `settings`.
+//!
+//! A test usually starts with [`api::Api`]; underneath are
+//!
+//! - [`lambda`]: a function's binary, run as Lambda runs it;
+//! - [`database`]: a database of its own for each test;
+//! - [`logs`]: the CloudWatch Logs emulator and what arrived there;
+//! - [`tokens`] and [`gateway`]: who asks, and how API Gateway hands it over;
+//! - [`postgres`]: a whole server, for tests that stop it.
+
+pub mod api;
+pub mod audit_events;
+pub mod background;
+pub mod clock;
+pub mod database;
+pub mod error;
+pub mod gateway;
+pub mod guard;
+pub mod http;
+pub mod lambda;
+pub mod logs;
+pub mod postgres;
+pub mod scratch;
+pub mod settings;
+pub mod tokens;
+
+pub use error::{Error, Result};

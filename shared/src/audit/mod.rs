@@ -6,6 +6,8 @@
 pub mod batch;
 pub mod delivery;
 pub mod sweep;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,0 +1,47 @@
+# The words that README and CI use; `make help` lists them.
+#
+#   make run                     PORT=9000 TICK_SECONDS=60 DATABASE_URL=postgres://... change it
+#   make test                    everything that CI checks
+#   make test T=part_of_a_name   only the tests whose name has this in it
+
+.PHONY: help setup run test lint build
+
+FUNCTIONS := create-schedule list-schedules cancel-schedule schedule-processor migrate
+
+# cargo builds where it is told to.
+STACK := $(or $(CARGO_TARGET_DIR),target)/local/stack
+# One profile for all that runs on this machine, so that nothing is compiled twice.
+LOCAL := --quiet --profile local --workspace
+
+help: ## Lists the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
+
+setup: ## Installs the pinned local tools into .venv
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust, see https://rustup.rs" >&2; exit 1; }
+	@command -v python3 >/dev/null || { echo "python3 is missing: install Python 3.10 or newer" >&2; exit 1; }
+	@python3 tests/harness/setup.py
+
+run: setup ## Runs the whole service on this machine until Ctrl-C
+	@echo "building the functions (takes minutes the first time)"
+	@cargo build $(LOCAL) --bins
+	@exec $(STACK) run
+
+lint: setup ## Checks formatting, lints and the template
+	@echo "checking the formatting"
+	@cargo fmt --all --check || { echo "the formatting is off: run \`cargo fmt --all\`" >&2; exit 1; }
+	@echo "checking the lints (takes minutes the first time)"
+	@cargo clippy $(LOCAL) --all-targets -- -D warnings
+	@echo "checking the template"
+	@.venv/bin/cfn-lint template.yaml
+
+# With T, only the tests that it names: the quick way while working on one.
+test: $(if $(T),setup,lint) ## Checks everything that CI checks
+	@echo "building (takes minutes the first time)"
+	@cargo build $(LOCAL) --bins
+	@cargo test $(LOCAL) --no-run
+	@$(if $(T),cargo test $(LOCAL) -- --list $(T) 2>/dev/null | grep -q ': test$$' || { echo "no test has $(T) in its name" >&2; exit 1; })
+	@echo "testing"
+	@$(STACK) test -- cargo test $(LOCAL) $(T) || { echo "to run one test alone: make test T=<its name>" >&2; exit 1; }
+
+build: setup ## Builds the deployable functions for this machine's architecture, target/lambda/*/bootstrap.zip
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" cargo lambda build --release --output-format zip $(FUNCTIONS:%=--package %)

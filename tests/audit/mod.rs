@@ -1,0 +1,4 @@
+//! What the trail holds of what was done, by whom, and what becomes of it when something is in the way.
+
+mod accountability;
+mod outages;

@@ -1,0 +1,156 @@
+//! Audit trouble: the operation succeeds all the same, and its event arrives.
+
+use std::time::Duration;
+
+use harness::api::Api;
+
+use crate::support::{A_MOMENT, LIMIT, only, text, turn_on};
+
+/// An address where nobody listens.
+const NOBODY: &str = "http://127.0.0.1:9";
+
+/// Makes what waits in the outbox old enough for the sweep.
+async fn age_outbox(api: &Api) {
+    let client = api.database.connect().await;
+    client
+        .execute("update audit_outbox set written_at = written_at - interval '1 minute'", &[])
+        .await
+        .unwrap();
+}
+
+async fn outbox_count(api: &Api) -> i64 {
+    api.database.connect().await.query_one("select count(*) from audit_outbox", &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn with_cloudwatch_down_a_create_succeeds_and_a_later_tick_delivers() {
+    let api = Api::with().env("create-schedule", "AWS_ENDPOINT_URL", Some(NOBODY)).start().await;
+    api.flag("new-checkout", "production").await;
+
+    let created = api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
+    api.settle().await;
+
+    assert_eq!(created.status, 201, "{created:?}");
+    assert_eq!(api.events().await.len(), 0);
+    assert_eq!(outbox_count(&api).await, 1);
+
+    age_outbox(&api).await;
+    let report = api.tick().await.value();
+
+    assert_eq!(report["audit_delivered"], 1, "{report:#}");
+    assert_eq!(report["audit_backlog"], 0, "{report:#}");
+    let events = api.events().await;
+    assert_eq!(only(&events, "flag_schedule.created")["schedule_id"], text(&created.json, "id"));
+    assert_eq!(outbox_count(&api).await, 0);
+}
+
+#[tokio::test]
+async fn with_cloudwatch_down_a_tick_applies_and_a_later_one_delivers_both_events() {
+    let api = Api::with().env_everywhere("AWS_ENDPOINT_URL", Some(NOBODY)).start().await;
+    api.flag("new-checkout", "production").await;
+    let created = api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
+    api.make_due(text(&created.json, "id"), A_MOMENT).await;
+
+    let down = api.tick().await.value();
+
+    assert_eq!(down["applied"], 1, "{down:#}");
+    assert_eq!(down["audit_backlog"], 2, "{down:#}");
+    assert_eq!(api.flag_state("new-checkout", "production").await, (true, 0));
+
+    age_outbox(&api).await;
+    let healthy = harness::lambda::Launch::of("schedule-processor")
+        .env(api.env("schedule-processor").set("AWS_ENDPOINT_URL", api.group.logs().endpoint()))
+        .start()
+        .await
+        .unwrap();
+    let up = healthy.invoke(&harness::api::tick_event()).await.value();
+
+    assert_eq!(up["audit_delivered"], 2, "{up:#}");
+    let events = api.events().await;
+    only(&events, "flag_schedule.created");
+    only(&events, "flag_schedule.applied");
+}
+
+#[tokio::test]
+async fn with_the_outbox_renamed_the_operations_succeed_and_their_events_arrive_directly() {
+    let api = Api::start().await;
+    api.flag("new-checkout", "production").await;
+    let client = api.database.connect().await;
+    client.batch_execute("alter table audit_outbox rename to elsewhere").await.unwrap();
+
+    let first = api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
+    let second = api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
+    let cancelled = api.cancel(&api.admin(), "new-checkout", text(&first.json, "id"), "").await;
+    api.make_due(text(&second.json, "id"), A_MOMENT).await;
+    let report = api.tick().await.value();
+
+    assert_eq!((first.status, second.status, cancelled.status), (201, 201, 200));
+    assert_eq!(report["applied"], 1, "{report:#}");
+    assert_eq!(report["audit_backlog"], serde_json::Value::Null, "what cannot be counted is not called zero");
+    let events = api.events().await;
+    assert_eq!(events.len(), 4, "{events:#?}");
+    let event = only(&events, "flag_schedule.cancelled");
+    assert_eq!(event["schedule_id"], text(&first.json, "id"));
+    let event = only(&events, "flag_schedule.applied");
+    assert_eq!(event["schedule_id"], text(&second.json, "id"));
+    assert_eq!(event["change"]["after"]["enabled"], true);
+    for (function, event_type) in [
+        ("create-schedule", "flag_schedule.created"),
+        ("cancel-schedule", "flag_schedule.cancelled"),
+        ("schedule-processor", "flag_schedule.applied"),
+    ] {
+        let whole = |line: &str| ["ERROR", event_type, "event_id"].iter().all(|word| line.contains(word));
+        api.function(function).await.wait_for_log(whole, LIMIT).await;
+    }
+}
+
+#[tokio::test]
+async fn with_writing_the_outbox_forbidden_the_operation_succeeds_and_the_event_arrives_directly() {
+    let api = Api::start().await;
+    api.flag("new-checkout", "production").await;
+    let client = api.database.connect().await;
+    client
+        .batch_execute("alter table audit_outbox add constraint closed check (false) not valid")
+        .await
+        .unwrap();
+
+    let created = api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
+
+    assert_eq!(created.status, 201, "{created:?}");
+    let events = api.events().await;
+    assert_eq!(only(&events, "flag_schedule.created")["schedule_id"], text(&created.json, "id"));
+}
+
+#[tokio::test]
+async fn a_refused_extension_leaves_the_delivery_to_the_sweep() {
+    let api = Api::with().launch("create-schedule", |launch| launch.refuse_extensions(403)).start().await;
+    api.flag("new-checkout", "production").await;
+
+    let created = api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
+    api.settle().await;
+    assert_eq!(created.status, 201, "{created:?}");
+    assert_eq!(outbox_count(&api).await, 1);
+
+    age_outbox(&api).await;
+    api.tick().await.value();
+
+    only(&api.events().await, "flag_schedule.created");
+}
+
+#[tokio::test]
+async fn a_kill_between_commit_and_delivery_loses_no_event() {
+    let api = Api::with()
+        .env("create-schedule", "AWS_ENDPOINT_URL", Some(NOBODY))
+        .launch("create-schedule", |launch| launch.freeze(false).timeout(Duration::from_secs(10)))
+        .start()
+        .await;
+    api.flag("new-checkout", "production").await;
+
+    let created = api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
+    api.function("create-schedule").await.kill();
+
+    assert_eq!(created.status, 201, "{created:?}");
+    age_outbox(&api).await;
+    api.tick().await.value();
+    only(&api.events().await, "flag_schedule.created");
+}

@@ -1,2 +1,0 @@
-//! The local stack.
-fn main() {}

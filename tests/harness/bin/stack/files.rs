@@ -1,0 +1,97 @@
+//! `.local/`: who may write where, and the settings of the running stack for everybody who wants to join in.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use harness::error::Doing;
+use harness::{Error, Result, settings};
+
+/// The folder of one run, `.local/<PORT>`; and `.local/env` for the first run that is alive in this clone.
+pub struct Files {
+    folder: PathBuf,
+    envs: Vec<PathBuf>,
+    // Held, not used: the kernel lets go of them when this process ends, however it ends.
+    _port: File,
+    _first: Option<File>,
+}
+
+impl Files {
+    pub fn claim(port: u16) -> Result<Self> {
+        let local = settings::workspace().join(".local");
+        let folder = local.join(port.to_string());
+        fs::create_dir_all(&folder).doing(|| format!("cannot make the folder {}", folder.display()))?;
+        let Some(held) = lock(&folder.join("lock"))? else {
+            return Err(Error::new(format!("another `make run` of this clone is using port {port}")));
+        };
+        let first = lock(&local.join("lock"))?;
+        let mut envs = vec![folder.join("env")];
+        if first.is_some() {
+            envs.insert(0, local.join("env"));
+        }
+        let files = Self { folder, envs, _port: held, _first: first };
+        // What a run that was killed has left would be taken for ours before we are ready.
+        files.remove_env();
+        Ok(files)
+    }
+
+    /// Where logs go.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether `.local/env` is ours.
+    pub fn is_first(&self) -> bool {
+        self._first.is_some()
+    }
+
+    /// The files with the settings, the one to tell people about first.
+    pub fn envs(&self) -> &[PathBuf] {
+        &self.envs
+    }
+
+    /// Writes the settings as lines that a shell can source; readers see all of it or nothing.
+    pub fn write_env(&self, values: &[(&str, String)]) -> Result<()> {
+        let quote = |value: &str| format!("'{}'", value.replace('\'', r"'\''"));
+        let text: String = values.iter().map(|(name, value)| format!("{name}={}\n", quote(value))).collect();
+        for path in &self.envs {
+            let write = || -> std::io::Result<()> {
+                let draft = self.folder.join("env.draft");
+                // There are passwords in it.
+                let mut file =
+                    OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+                file.write_all(text.as_bytes())?;
+                fs::rename(&draft, path)
+            };
+            write().doing(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn remove_env(&self) {
+        for path in &self.envs {
+            // It is gone already when the start did not come so far.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.remove_env();
+    }
+}
+
+/// A locked file, or none when somebody else has it locked.
+fn lock(path: &Path) -> Result<Option<File>> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    let file = file.doing(|| format!("cannot write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => {
+            Err(Error::because(format!("cannot lock {}", path.display()), error))
+        }
+    }
+}

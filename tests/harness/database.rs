@@ -1,0 +1,119 @@
+//! A database of its own for each test, on the server that `stack test` has started.
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use crate::error::{Doing, Result};
+use crate::{background, postgres, settings};
+
+/// A database that is dropped when this is dropped, whoever is still connected.
+#[derive(Debug)]
+pub struct Database {
+    name: String,
+}
+
+impl Database {
+    /// A copy of the migrated database.
+    ///
+    /// # Panics
+    /// Without the servers of `make test`.
+    pub async fn migrated() -> Self {
+        let template = settings::of_the_test_stack(settings::TEST_TEMPLATE_DATABASE);
+        Self::create(&format!("template {template}")).await
+    }
+
+    /// A database without tables.
+    ///
+    /// # Panics
+    /// Without the servers of `make test`.
+    pub async fn empty() -> Self {
+        Self::create("").await
+    }
+
+    async fn create(from: &str) -> Self {
+        let name = format!("test_{}", uuid::Uuid::new_v4().simple());
+        let sql = format!("create database {name} owner {} {from}", postgres::SERVICE_ROLE);
+        administer(&sql).await.unwrap_or_else(|error| panic!("{error}"));
+        Self { name }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its address as the functions get it: the service's role, which owns the database and is no superuser.
+    pub fn url(&self) -> String {
+        with_database(&settings::of_the_test_stack(settings::TEST_SERVICE_DATABASE_URL), &self.name)
+    }
+
+    /// Its address for a superuser.
+    pub fn superuser_url(&self) -> String {
+        with_database(&settings::of_the_test_stack(settings::TEST_DATABASE_URL), &self.name)
+    }
+
+    /// A connection as the service's role, without its time limits: a test may hold a lock as long as it likes.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub async fn connect(&self) -> Client {
+        let client = postgres::connect(&self.url()).await.unwrap_or_else(|error| panic!("{error}"));
+        let unlimited =
+            "set lock_timeout = 0; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0";
+        client.batch_execute(unlimited).await.expect("a new connection takes settings");
+        client
+    }
+
+    /// A connection as a superuser, for sabotage.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub async fn connect_as_superuser(&self) -> Client {
+        postgres::connect(&self.superuser_url()).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Ends the connections of all functions to this database; gives their number.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub async fn terminate_connections(&self) -> i64 {
+        let sql = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                   where datname = current_database() and pid <> pg_backend_pid()";
+        let client = self.connect_as_superuser().await;
+        client.query_one(sql, &[]).await.expect("a superuser may end connections").get(0)
+    }
+
+    /// The states of the other connections to this database, such as `idle` or `idle in transaction`.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub async fn connection_states(&self) -> Vec<String> {
+        let sql = "select coalesce(state, '') from pg_stat_activity
+                   where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'";
+        let client = self.connect_as_superuser().await;
+        let rows = client.query(sql, &[]).await.expect("a superuser sees all connections");
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let sql = format!("drop database if exists {} with (force)", self.name);
+        // Nobody waits: what is not dropped when the tests end goes with the server.
+        background::spawn(async move {
+            let _ = tokio::time::timeout(Duration::from_secs(60), administer(&sql)).await;
+        });
+    }
+}
+
+async fn administer(sql: &str) -> Result<()> {
+    let client = postgres::connect(&settings::of_the_test_stack(settings::TEST_DATABASE_URL)).await?;
+    client.batch_execute(sql).await.doing(|| format!("cannot {sql}"))
+}
+
+/// `url` with the name of its database replaced.
+fn with_database(url: &str, name: &str) -> String {
+    let (server, _) = url.rsplit_once('/').unwrap_or((url, ""));
+    format!("{server}/{name}")
+}

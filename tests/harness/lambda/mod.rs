@@ -1,0 +1,430 @@
+//! Lambda for one machine: runs a function's real binary through the life that Lambda gives it.
+//!
+//! - Init is over when the runtime and every registered extension asked for their next event.
+//! - The caller has its answer when the function has posted it; the environment is free again when all have asked for
+//!   their next event. Only then is the next invocation handed out.
+//! - Between invocations the process is frozen (`SIGSTOP`), for the next one it is thawed.
+//! - At the function's time limit the process is killed. A process that has died is replaced by the next invocation.
+
+mod environment;
+mod outcome;
+mod output;
+mod runtime_api;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+pub use outcome::{End, Exit, FunctionError, Invocation, Outcome, Settled};
+
+use crate::error::{Error, Result};
+use crate::{background, guard, settings};
+use environment::{Environment, InitFailure};
+use output::Output;
+
+/// Environment variables of a function; it inherits none but `PATH`.
+#[derive(Clone, Debug, Default)]
+pub struct Env(BTreeMap<String, String>);
+
+impl Env {
+    /// No variables.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.0.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Removes a variable.
+    #[must_use]
+    pub fn unset(mut self, name: &str) -> Self {
+        self.0.remove(name);
+        self
+    }
+
+    pub(crate) fn variables(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+}
+
+/// The binary of a function.
+///
+/// # Errors
+/// When it has not been built.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    let program = settings::functions_dir()?.join(name);
+    if program.exists() {
+        return Ok(program);
+    }
+    Err(Error::new(format!(
+        "{} is missing: run `make test`, or `cargo build --profile local --workspace --bins`",
+        program.display()
+    )))
+}
+
+/// The variables that Lambda itself sets for a function.
+pub fn lambda_variables(name: &str, runtime_api: &str) -> BTreeMap<String, String> {
+    let stream = format!("2026/01/01/[$LATEST]{}", uuid::Uuid::new_v4().simple());
+    let variables = [
+        ("AWS_EXECUTION_ENV", "AWS_Lambda_provided.al2023"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+        ("AWS_LAMBDA_FUNCTION_NAME", name),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+        ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", &format!("/aws/lambda/{name}")),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", &stream),
+        ("AWS_LAMBDA_RUNTIME_API", runtime_api),
+        ("TZ", ":UTC"),
+        ("_HANDLER", "bootstrap"),
+    ];
+    variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+/// How a function is to be run.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    name: String,
+    env: Env,
+    timeout: Duration,
+    freeze: bool,
+    refuse_extensions: Option<u16>,
+}
+
+impl Launch {
+    /// The function of this name: ten seconds for an invocation, frozen in between.
+    pub fn of(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            env: Env::new(),
+            timeout: Duration::from_secs(10),
+            freeze: true,
+            refuse_extensions: None,
+        }
+    }
+
+    /// Its environment variables.
+    #[must_use]
+    pub fn env(self, env: Env) -> Self {
+        Self { env, ..self }
+    }
+
+    /// How long an invocation may take.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Whether the process is stopped between invocations.
+    #[must_use]
+    pub fn freeze(self, freeze: bool) -> Self {
+        Self { freeze, ..self }
+    }
+
+    /// Answers every registration of an extension with this status.
+    #[must_use]
+    pub fn refuse_extensions(self, status: u16) -> Self {
+        Self { refuse_extensions: Some(status), ..self }
+    }
+
+    /// Starts the function and waits for the end of its init phase.
+    ///
+    /// # Errors
+    /// When the binary is missing, or the process ends before it asks for an event; with its last lines.
+    pub async fn start(self) -> Result<Function> {
+        let function = Function::run(self);
+        let (reply, started) = oneshot::channel();
+        function.send(Command::Start(reply));
+        match started.await.unwrap_or_else(|_| Err(InitFailure::Harness(gone()))) {
+            Ok(()) => Ok(function),
+            Err(InitFailure::Harness(error)) => Err(error),
+            Err(InitFailure::Ended(error, _)) => {
+                let (name, lines) = (&function.launch.name, function.output.tail(20));
+                Err(Error::new(format!("{name} did not start: {error}; its last lines:\n{lines}")))
+            }
+        }
+    }
+}
+
+enum Command {
+    Start(oneshot::Sender<std::result::Result<(), InitFailure>>),
+    Invoke(Bytes, oneshot::Sender<Invocation>),
+    Stop(oneshot::Sender<Exit>),
+}
+
+#[derive(Debug, Default)]
+struct Status {
+    pid: Option<u32>,
+    /// That process has been killed, even if its end has not been seen yet.
+    killed: bool,
+    /// Invocations that are waiting or whose environment has not come to rest.
+    open: usize,
+    last: Option<Settled>,
+}
+
+/// A function of the service in one execution environment. Dropping it kills the process.
+#[derive(Debug)]
+pub struct Function {
+    launch: Arc<Launch>,
+    output: Output,
+    commands: mpsc::UnboundedSender<Command>,
+    status: Arc<watch::Sender<Status>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        self.kill();
+        self.task.abort();
+    }
+}
+
+impl Function {
+    /// Starts a function with Lambda's usual treatment; `Launch` has the options.
+    ///
+    /// # Errors
+    /// When the binary is missing, or the process ends before it asks for an event; with its last lines.
+    pub async fn start(name: &str, env: Env) -> Result<Self> {
+        Launch::of(name).env(env).start().await
+    }
+
+    /// Starts a function that is expected to give up before its first event.
+    ///
+    /// # Panics
+    /// When it does start, or neither starts nor ends within the time that Lambda gives it.
+    pub async fn expect_exit(name: &str, env: Env) -> Exit {
+        let function = Self::run(Launch::of(name).env(env));
+        let (reply, started) = oneshot::channel();
+        function.send(Command::Start(reply));
+        match started.await.unwrap_or_else(|_| Err(InitFailure::Harness(gone()))) {
+            Err(InitFailure::Ended(_, Some(status))) => Exit::of(Some(status), function.logs()),
+            Err(InitFailure::Ended(error, None)) => panic!("{name} did not exit: {error}"),
+            Err(InitFailure::Harness(error)) => panic!("{error}"),
+            Ok(()) => {
+                panic!("{name} started, but was expected to exit; its lines:\n{}", function.output.tail(20))
+            }
+        }
+    }
+
+    fn run(launch: Launch) -> Self {
+        let launch = Arc::new(launch);
+        let output = Output::new();
+        let status = Arc::new(watch::Sender::new(Status::default()));
+        let (commands, received) = mpsc::unbounded_channel();
+        let life = Life {
+            launch: Arc::clone(&launch),
+            output: output.clone(),
+            status: Arc::clone(&status),
+            environment: None,
+        };
+        let task = background::spawn(life.run(received));
+        Self { launch, output, commands, status, task }
+    }
+
+    fn send(&self, command: Command) {
+        // A life that has ended drops the command, and with it the channel for its reply.
+        let _ = self.commands.send(command);
+    }
+
+    /// Invokes the function; returns as soon as the answer is there. Waits its turn behind earlier invocations.
+    pub fn invoke<'a>(&'a self, event: &Value) -> impl Future<Output = Invocation> + use<'a> {
+        self.invoke_bytes(event.to_string())
+    }
+
+    /// Invokes the function with any bytes as its event.
+    pub fn invoke_bytes<'a, B: Into<Bytes>>(
+        &'a self,
+        event: B,
+    ) -> impl Future<Output = Invocation> + use<'a, B> {
+        let event = event.into();
+        async move {
+            let (reply, answered) = oneshot::channel();
+            self.status.send_modify(|status| status.open += 1);
+            self.send(Command::Invoke(event, reply));
+            answered.await.unwrap_or_else(|_| panic!("{}", gone()))
+        }
+    }
+
+    /// Waits until no invocation is under way and the environment is at rest: all extensions done, frozen.
+    ///
+    /// # Panics
+    /// When that takes longer than `limit`.
+    pub async fn settled(&self, limit: Duration) -> Option<Settled> {
+        let mut status = self.status.subscribe();
+        let result = match tokio::time::timeout(limit, status.wait_for(|status| status.open == 0)).await {
+            Ok(status) => status.ok().and_then(|status| status.last),
+            Err(_) => panic!(
+                "{} is still busy after {limit:?}; its last lines:\n{}",
+                self.launch.name,
+                self.output.tail(20)
+            ),
+        };
+        result
+    }
+
+    /// Kills the process at once, in whatever it is doing; the next invocation starts another.
+    pub fn kill(&self) {
+        self.status.send_modify(|status| {
+            if let Some(pid) = status.pid {
+                guard::signal(pid, rustix::process::Signal::KILL);
+                status.killed = true;
+            }
+        });
+    }
+
+    /// Lambda's shutdown: thaw, SHUTDOWN to the extensions that want it, SIGTERM, after two seconds SIGKILL.
+    pub async fn stop(&self) -> Exit {
+        let (reply, stopped) = oneshot::channel();
+        self.send(Command::Stop(reply));
+        stopped.await.unwrap_or_else(|_| panic!("{}", gone()))
+    }
+
+    /// The name it was started by.
+    pub fn name(&self) -> &str {
+        &self.launch.name
+    }
+
+    /// The process, when there is one.
+    pub fn pid(&self) -> Option<u32> {
+        self.status.borrow().pid
+    }
+
+    /// The most memory that the process has held, in KiB; on Linux only.
+    pub fn peak_memory_kib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().trim_end_matches(" kB").parse().ok()
+    }
+
+    /// All lines it has written to standard output and standard error, over all its processes.
+    pub fn logs(&self) -> Vec<String> {
+        self.output.lines()
+    }
+
+    /// Waits for a line of its output.
+    ///
+    /// # Panics
+    /// When there is none within `limit`.
+    pub async fn wait_for_log(&self, fits: impl Fn(&str) -> bool, limit: Duration) -> String {
+        match tokio::time::timeout(limit, self.output.wait_for(fits)).await {
+            Ok(line) => line,
+            Err(_) => panic!(
+                "no such line of {} within {limit:?}; its last lines:\n{}",
+                self.launch.name,
+                self.output.tail(20)
+            ),
+        }
+    }
+}
+
+fn gone() -> Error {
+    Error::new("the function's task has ended; an earlier panic of the harness says why")
+}
+
+/// What happens to a function, one thing after the other.
+struct Life {
+    launch: Arc<Launch>,
+    output: Output,
+    status: Arc<watch::Sender<Status>>,
+    environment: Option<Environment>,
+}
+
+impl Life {
+    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        loop {
+            let command = match &mut self.environment {
+                None => commands.recv().await,
+                Some(environment) => tokio::select! {
+                    command = commands.recv() => command,
+                    _ = environment.exited() => {
+                        self.end();
+                        continue;
+                    }
+                },
+            };
+            match command {
+                None => return,
+                Some(Command::Start(reply)) => {
+                    let _ = reply.send(self.ensure_started().await);
+                }
+                Some(Command::Invoke(payload, caller)) => self.invoke(payload, caller).await,
+                Some(Command::Stop(reply)) => {
+                    let exit = match self.environment.take() {
+                        Some(environment) => environment.shut_down().await,
+                        None => None,
+                    };
+                    self.end();
+                    let _ = reply.send(Exit::of(exit, self.output.lines()));
+                }
+            }
+        }
+    }
+
+    async fn ensure_started(&mut self) -> std::result::Result<(), InitFailure> {
+        let killed = self.status.borrow().killed;
+        if let Some(environment) = &mut self.environment {
+            if killed {
+                environment.exited().await;
+            }
+            if !environment.has_exited() {
+                return Ok(());
+            }
+            self.end();
+        }
+        let environment = Environment::start(Arc::clone(&self.launch), &self.output).await;
+        let mut environment = environment.map_err(InitFailure::Harness)?;
+        self.status.send_modify(|status| status.pid = Some(environment.pid()));
+        match environment.init().await {
+            Ok(()) => self.environment = Some(environment),
+            Err(failure) => {
+                self.end();
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+
+    async fn invoke(&mut self, payload: Bytes, caller: oneshot::Sender<Invocation>) {
+        let started = std::time::Instant::now();
+        let failure = self.ensure_started().await.err();
+        let end = match (&mut self.environment, failure) {
+            (Some(environment), None) => environment.invoke(payload, caller).await,
+            (_, failure) => {
+                let outcome = match failure {
+                    Some(InitFailure::Ended(error, _)) => Outcome::FunctionError(error),
+                    Some(InitFailure::Harness(error)) => Outcome::error("Harness", &error.to_string()),
+                    None => Outcome::error("Harness", "there is no environment"),
+                };
+                let request_id = String::new();
+                let _ = caller.send(Invocation { request_id, outcome, response_after: started.elapsed() });
+                End::Exited
+            }
+        };
+        if end != End::Idle {
+            self.end();
+        }
+        let settled = Settled { done_after: started.elapsed(), end };
+        self.status.send_modify(|status| {
+            status.open -= 1;
+            status.last = Some(settled);
+        });
+    }
+
+    fn end(&mut self) {
+        self.environment = None;
+        self.status.send_modify(|status| {
+            status.pid = None;
+            status.killed = false;
+        });
+    }
+}
