@@ -7,7 +7,6 @@ use std::collections::HashMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lambda_http::Body;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::http::HeaderMap;
 use percent_encoding::percent_decode_str;
@@ -267,10 +266,4 @@ impl Input<'_> {
 fn decode_query(text: &str) -> Option<String> {
     let spaced = text.replace('+', " ");
     percent_decode_str(&spaced).decode_utf8().ok().map(|text| text.into_owned())
-}
-
-/// The body that API Gateway sends back.
-#[must_use]
-pub fn text_body(value: &Value) -> Body {
-    Body::Text(value.to_string())
 }

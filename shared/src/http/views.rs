@@ -85,8 +85,8 @@ pub struct Reply {
     pub status: StatusCode,
     /// Further headers.
     pub headers: Vec<(&'static str, String)>,
-    /// The body.
-    pub body: Value,
+    /// The body: JSON.
+    pub body: String,
 }
 
 impl Reply {
@@ -95,7 +95,7 @@ impl Reply {
     /// # Errors
     /// `serde_json`'s, which for these views would be a bug.
     pub fn ok(body: &impl Serialize) -> Result<Self, serde_json::Error> {
-        Ok(Self { status: StatusCode::OK, headers: Vec::new(), body: serde_json::to_value(body)? })
+        Ok(Self { status: StatusCode::OK, headers: Vec::new(), body: serde_json::to_string(body)? })
     }
 
     /// 201 with the new schedule and its `Location`.
@@ -111,7 +111,7 @@ impl Reply {
         Ok(Self {
             status: StatusCode::CREATED,
             headers: vec![("location", location)],
-            body: serde_json::to_value(ScheduleView::from(schedule))?,
+            body: serde_json::to_string(&ScheduleView::from(schedule))?,
         })
     }
 }

@@ -7,6 +7,7 @@
 //! - At the function's time limit the process is killed. A process that has died is replaced by the next invocation.
 
 mod environment;
+mod life;
 mod outcome;
 mod output;
 mod runtime_api;
@@ -25,7 +26,8 @@ pub use outcome::{End, Exit, FunctionError, Invocation, Outcome, Settled};
 
 use crate::error::{Error, Result};
 use crate::{background, guard, settings};
-use environment::{Environment, InitFailure};
+use environment::InitFailure;
+use life::{Command, Life, Status};
 use output::Output;
 
 /// Environment variables of a function; it inherits none but `PATH`.
@@ -156,22 +158,6 @@ impl Launch {
     }
 }
 
-enum Command {
-    Start(oneshot::Sender<std::result::Result<(), InitFailure>>),
-    Invoke(Bytes, oneshot::Sender<Invocation>),
-    Stop(oneshot::Sender<Exit>),
-}
-
-#[derive(Debug, Default)]
-struct Status {
-    pid: Option<u32>,
-    /// That process has been killed, even if its end has not been seen yet.
-    killed: bool,
-    /// Invocations that are waiting or whose environment has not come to rest.
-    open: usize,
-    last: Option<Settled>,
-}
-
 /// A function of the service in one execution environment. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Function {
@@ -221,12 +207,7 @@ impl Function {
         let output = Output::new();
         let status = Arc::new(watch::Sender::new(Status::default()));
         let (commands, received) = mpsc::unbounded_channel();
-        let life = Life {
-            launch: Arc::clone(&launch),
-            output: output.clone(),
-            status: Arc::clone(&status),
-            environment: None,
-        };
+        let life = Life::new(Arc::clone(&launch), output.clone(), Arc::clone(&status));
         let task = background::spawn(life.run(received));
         Self { launch, output, commands, status, task }
     }
@@ -261,15 +242,14 @@ impl Function {
     /// When that takes longer than `limit`.
     pub async fn settled(&self, limit: Duration) -> Option<Settled> {
         let mut status = self.status.subscribe();
-        let result = match tokio::time::timeout(limit, status.wait_for(|status| status.open == 0)).await {
-            Ok(status) => status.ok().and_then(|status| status.last),
-            Err(_) => panic!(
-                "{} is still busy after {limit:?}; its last lines:\n{}",
-                self.launch.name,
-                self.output.tail(20)
-            ),
+        let at_rest = async {
+            let status = status.wait_for(|status| status.open == 0).await;
+            status.ok().and_then(|status| status.last)
         };
-        result
+        tokio::time::timeout(limit, at_rest).await.unwrap_or_else(|_| {
+            let (name, lines) = (&self.launch.name, self.output.tail(20));
+            panic!("{name} is still busy after {limit:?}; its last lines:\n{lines}")
+        })
     }
 
     /// Kills the process at once, in whatever it is doing; the next invocation starts another.
@@ -329,102 +309,4 @@ impl Function {
 
 fn gone() -> Error {
     Error::new("the function's task has ended; an earlier panic of the harness says why")
-}
-
-/// What happens to a function, one thing after the other.
-struct Life {
-    launch: Arc<Launch>,
-    output: Output,
-    status: Arc<watch::Sender<Status>>,
-    environment: Option<Environment>,
-}
-
-impl Life {
-    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
-        loop {
-            let command = match &mut self.environment {
-                None => commands.recv().await,
-                Some(environment) => tokio::select! {
-                    command = commands.recv() => command,
-                    _ = environment.exited() => {
-                        self.end();
-                        continue;
-                    }
-                },
-            };
-            match command {
-                None => return,
-                Some(Command::Start(reply)) => {
-                    let _ = reply.send(self.ensure_started().await);
-                }
-                Some(Command::Invoke(payload, caller)) => self.invoke(payload, caller).await,
-                Some(Command::Stop(reply)) => {
-                    let exit = match self.environment.take() {
-                        Some(environment) => environment.shut_down().await,
-                        None => None,
-                    };
-                    self.end();
-                    let _ = reply.send(Exit::of(exit, self.output.lines()));
-                }
-            }
-        }
-    }
-
-    async fn ensure_started(&mut self) -> std::result::Result<(), InitFailure> {
-        let killed = self.status.borrow().killed;
-        if let Some(environment) = &mut self.environment {
-            if killed {
-                environment.exited().await;
-            }
-            if !environment.has_exited() {
-                return Ok(());
-            }
-            self.end();
-        }
-        let environment = Environment::start(Arc::clone(&self.launch), &self.output).await;
-        let mut environment = environment.map_err(InitFailure::Harness)?;
-        self.status.send_modify(|status| status.pid = Some(environment.pid()));
-        match environment.init().await {
-            Ok(()) => self.environment = Some(environment),
-            Err(failure) => {
-                self.end();
-                return Err(failure);
-            }
-        }
-        Ok(())
-    }
-
-    async fn invoke(&mut self, payload: Bytes, caller: oneshot::Sender<Invocation>) {
-        let started = std::time::Instant::now();
-        let failure = self.ensure_started().await.err();
-        let end = match (&mut self.environment, failure) {
-            (Some(environment), None) => environment.invoke(payload, caller).await,
-            (_, failure) => {
-                let outcome = match failure {
-                    Some(InitFailure::Ended(error, _)) => Outcome::FunctionError(error),
-                    Some(InitFailure::Harness(error)) => Outcome::error("Harness", &error.to_string()),
-                    None => Outcome::error("Harness", "there is no environment"),
-                };
-                let request_id = String::new();
-                let _ = caller.send(Invocation { request_id, outcome, response_after: started.elapsed() });
-                End::Exited
-            }
-        };
-        if end != End::Idle {
-            self.end();
-        }
-        let settled = Settled { done_after: started.elapsed(), end };
-        self.status.send_modify(|status| {
-            status.open -= 1;
-            status.last = Some(settled);
-        });
-    }
-
-    fn end(&mut self) {
-        self.environment = None;
-        self.status.send_modify(|status| {
-            status.pid = None;
-            status.killed = false;
-        });
-    }
 }
