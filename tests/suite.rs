@@ -4,5 +4,6 @@
 //! starts the servers; one test alone by `make test T=<its name>`.
 
 mod audit;
+mod idempotency;
 mod processor;
 mod support;

@@ -45,6 +45,9 @@ pub enum ServiceError {
     /// There is no such schedule of that flag.
     #[error("no such schedule")]
     NoSuchSchedule,
+    /// The idempotency key was used before, for another change.
+    #[error("the idempotency key was used before, for another change")]
+    KeyReused,
     /// The schedule has reached its end already; here it is as it now stands.
     #[error("the schedule is {}", .0.status.as_str())]
     NotPending(Box<Schedule>),

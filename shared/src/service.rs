@@ -11,10 +11,19 @@ use crate::audit::AuditTrail;
 use crate::domain::admin::Caller;
 use crate::domain::audit_event::{EventContext, EventId, EventType};
 use crate::domain::flag::FlagAddress;
-use crate::domain::schedule::{NewSchedule, Schedule, ScheduleId};
+use crate::domain::schedule::{IdempotencyKey, NewSchedule, Schedule, ScheduleId};
 use crate::domain::step::{Cancellation, Cancelled, Created, Creation, Page, PageQuery};
 use crate::error::ServiceError;
 use crate::ports::ScheduleStore;
+
+/// What a create came to.
+#[derive(Debug)]
+pub enum Creating {
+    /// A new schedule.
+    Created(Schedule),
+    /// The schedule that an earlier request with the same idempotency key has created.
+    Replayed(Schedule),
+}
 
 /// What an admin can do with schedules.
 pub struct ScheduleService {
@@ -29,29 +38,35 @@ impl ScheduleService {
         Self { store, audit }
     }
 
-    /// Schedules a change of a flag. Audited as `flag_schedule.created`.
+    /// Schedules a change of a flag. Audited as `flag_schedule.created`. With an idempotency key that this admin has used
+    /// before for the same change of the same flag, it is that schedule that comes back, and nothing is stored.
     ///
     /// # Errors
-    /// [`ServiceError::NoSuchFlag`], [`ServiceError::NotInTime`] by the database's clock, or the store's.
+    /// [`ServiceError::NoSuchFlag`], [`ServiceError::NotInTime`] by the database's clock, [`ServiceError::KeyReused`],
+    /// or the store's.
     pub async fn create(
         &self,
         caller: &Caller,
         flag: FlagAddress,
         schedule: NewSchedule,
-    ) -> Result<Schedule, ServiceError> {
+        idempotency_key: Option<IdempotencyKey>,
+    ) -> Result<Creating, ServiceError> {
         let creation = Creation {
             id: ScheduleId(Uuid::now_v7()),
             flag,
             schedule,
             created_by: caller.admin.user_id.clone(),
+            idempotency_key,
             event_id: EventId::new(),
             context: EventContext::of_admin(caller),
         };
         match self.store.create(&creation).await? {
             Created::Stored(recorded) => {
                 self.audit.record(creation.event_id, EventType::Created, creation.context, &recorded);
-                Ok(recorded.schedule)
+                Ok(Creating::Created(recorded.schedule))
             }
+            Created::Replayed(schedule) => Ok(Creating::Replayed(*schedule)),
+            Created::KeyReused => Err(ServiceError::KeyReused),
             Created::NoSuchFlag => Err(ServiceError::NoSuchFlag),
             Created::NotInTime { database_now } => Err(ServiceError::NotInTime { database_now }),
         }

@@ -175,6 +175,25 @@ pub struct NewSchedule {
     pub reason: Option<String>,
 }
 
+/// What makes a retry of a create safe: 1 to 128 printable ASCII characters, chosen by the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// Accepts a key; `None` when it is not one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        (printable && (1..=128).contains(&text.len())).then(|| Self(text.to_owned()))
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A schedule as its row stands. What the admin columns hold is `None` in rows from before they existed.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Schedule {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::apply::Outcome;
 use super::audit_event::{EventContext, EventId};
 use super::flag::FlagAddress;
-use super::schedule::{NewSchedule, Schedule, ScheduleId, Status};
+use super::schedule::{IdempotencyKey, NewSchedule, Schedule, ScheduleId, Status};
 use super::time::Timestamp;
 use crate::error::Source;
 
@@ -20,6 +20,8 @@ pub struct Creation {
     pub schedule: NewSchedule,
     /// The admin's user id.
     pub created_by: String,
+    /// The key that makes a retry safe.
+    pub idempotency_key: Option<IdempotencyKey>,
     /// The id of the event.
     pub event_id: EventId,
     /// What is known of the event.
@@ -31,6 +33,10 @@ pub struct Creation {
 pub enum Created {
     /// It is stored.
     Stored(Box<Recorded>),
+    /// The key was used before, for the same: here is that schedule as it now stands.
+    Replayed(Box<Schedule>),
+    /// The key was used before, for something else.
+    KeyReused,
     /// There is no such flag.
     NoSuchFlag,
     /// By the database's clock, `scheduled_at` is past or too far ahead.

@@ -10,11 +10,12 @@ use crate::domain::time::Timestamp;
 
 const FIELDS: [&str; 4] = ["scheduled_at", "updates", "apply_by", "reason"];
 
-/// Reads what an admin asks for; `now` by the function's clock refuses the past early, the database's decides.
+/// Reads what an admin asks for. What is not after `not_before`, or too far after it, is refused here already, by the
+/// function's clock; without it, that is left to the database, whose clock decides in any case.
 ///
 /// # Errors
 /// Every fault found.
-pub fn new_schedule(value: &Value, now: Timestamp) -> Result<NewSchedule, Vec<InputFault>> {
+pub fn new_schedule(value: &Value, not_before: Option<Timestamp>) -> Result<NewSchedule, Vec<InputFault>> {
     let Value::Object(fields) = value else {
         return Err(vec![InputFault::in_body(&[], "must be an object with `scheduled_at` and `updates`")]);
     };
@@ -25,7 +26,7 @@ pub fn new_schedule(value: &Value, now: Timestamp) -> Result<NewSchedule, Vec<In
             InputFault::in_body(&[key], format!("is not a known field; there are `{}`", FIELDS.join("`, `")))
         })
         .collect();
-    let scheduled_at = scheduled_at(fields, now, &mut faults);
+    let scheduled_at = scheduled_at(fields, not_before, &mut faults);
     let updates = updates(fields, &mut faults);
     let apply_by = apply_by(fields, scheduled_at, &mut faults);
     let reason = reason(fields, &mut faults);
@@ -39,7 +40,7 @@ pub fn new_schedule(value: &Value, now: Timestamp) -> Result<NewSchedule, Vec<In
 
 fn scheduled_at(
     fields: &Map<String, Value>,
-    now: Timestamp,
+    not_before: Option<Timestamp>,
     faults: &mut Vec<InputFault>,
 ) -> Option<Timestamp> {
     let mut refuse = |detail: String| faults.push(InputFault::in_body(&["scheduled_at"], detail));
@@ -51,10 +52,12 @@ fn scheduled_at(
         refuse(NOT_A_TIME.to_owned());
         return None;
     };
-    if time <= now {
-        refuse(format!("must be later than now ({now})"));
-    } else if time.since(now) > TimeDelta::days(MAX_DAYS_AHEAD) {
-        refuse(format!("must be at most {MAX_DAYS_AHEAD} days ahead"));
+    match not_before {
+        Some(now) if time <= now => refuse(format!("must be later than now ({now})")),
+        Some(now) if time.since(now) > TimeDelta::days(MAX_DAYS_AHEAD) => {
+            refuse(format!("must be at most {MAX_DAYS_AHEAD} days ahead"));
+        }
+        _ => {}
     }
     Some(time)
 }
@@ -117,8 +120,8 @@ mod tests {
     use super::super::problem::Place;
     use super::*;
 
-    fn now() -> Timestamp {
-        Timestamp::parse("2026-02-09T09:00:00Z").unwrap()
+    fn now() -> Option<Timestamp> {
+        Timestamp::parse("2026-02-09T09:00:00Z")
     }
 
     fn pointers(value: &Value) -> Vec<String> {

@@ -48,6 +48,12 @@ impl InputFault {
     pub fn in_parameter(name: &str, detail: impl Into<String>) -> Self {
         Self { place: Place::Parameter(name.to_owned()), detail: detail.into() }
     }
+
+    /// A fault in a header.
+    #[must_use]
+    pub fn in_header(name: &str, detail: impl Into<String>) -> Self {
+        Self { place: Place::Header(name.to_owned()), detail: detail.into() }
+    }
 }
 
 /// Why a request was not carried out.
@@ -122,6 +128,7 @@ impl Problem {
             Self::Service(error) => match error {
                 ServiceError::NoSuchFlag | ServiceError::NoSuchSchedule => StatusCode::NOT_FOUND,
                 ServiceError::NotPending(_) => StatusCode::CONFLICT,
+                ServiceError::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
                 ServiceError::NotInTime { .. } => StatusCode::BAD_REQUEST,
                 ServiceError::Store(StoreError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
                 ServiceError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_)) => {
@@ -147,6 +154,7 @@ impl Problem {
                 ServiceError::NoSuchFlag => "flag_not_found",
                 ServiceError::NoSuchSchedule => "schedule_not_found",
                 ServiceError::NotPending(_) => "schedule_not_pending",
+                ServiceError::KeyReused => "idempotency_key_reused",
                 ServiceError::NotInTime { .. } => "invalid_request",
                 ServiceError::Store(StoreError::Unavailable(_)) => "service_unavailable",
                 ServiceError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_)) => "internal_error",
@@ -165,6 +173,7 @@ impl Problem {
             "flag_not_found" => "No such flag",
             "schedule_not_found" => "No such schedule",
             "schedule_not_pending" => "The schedule is no longer pending",
+            "idempotency_key_reused" => "The idempotency key was used before",
             "body_too_large" => "The body is too large",
             "unsupported_media_type" => "The content type is not supported",
             "service_unavailable" => "The service is not available",
@@ -191,6 +200,9 @@ impl Problem {
                 "The schedule is {} already and cannot be cancelled; `schedule` shows it as it now stands.",
                 schedule.status.as_str()
             ),
+            Self::Service(ServiceError::KeyReused) => {
+                "This `Idempotency-Key` belongs to another change of this flag; use a new key for a new change.".into()
+            }
             Self::Service(ServiceError::NotInTime { .. }) => Self::Invalid(self.faults()).detail(),
             Self::Service(ServiceError::Store(StoreError::Unavailable(_))) | Self::KeysUnavailable | Self::TooSlow => {
                 format!("Try again in {RETRY_AFTER_SECONDS} seconds.")

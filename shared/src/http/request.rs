@@ -19,7 +19,7 @@ use super::json;
 use super::problem::{InputFault, Problem};
 use crate::domain::admin::CallContext;
 use crate::domain::flag::{Environment, FlagAddress, FlagKey};
-use crate::domain::schedule::{NewSchedule, REASON_MAX, ScheduleId, Status};
+use crate::domain::schedule::{IdempotencyKey, NewSchedule, REASON_MAX, ScheduleId, Status};
 use crate::domain::step::PageQuery;
 use crate::domain::text::check_prose;
 use crate::domain::time::Timestamp;
@@ -77,12 +77,19 @@ impl Request {
     ///
     /// # Errors
     /// Every fault of path, query and body at once.
-    pub fn creation(&self, now: Timestamp) -> Result<(FlagAddress, NewSchedule), Problem> {
+    pub fn creation(
+        &self,
+        now: Timestamp,
+    ) -> Result<(FlagAddress, NewSchedule, Option<IdempotencyKey>), Problem> {
         let value = self.json_body()?;
         let mut input = self.input(&["environment"]);
         let flag = input.flag();
-        let schedule = body::new_schedule(&value, now).map_err(|faults| input.faults.extend(faults)).ok();
-        input.finish(flag.zip(schedule))
+        let key = input.idempotency_key();
+        // A late retry is still a replay: with a key, the database looks it up before the time is judged.
+        let not_before = if key.is_some() { None } else { Some(now) };
+        let schedule =
+            body::new_schedule(&value, not_before).map_err(|faults| input.faults.extend(faults)).ok();
+        input.finish(flag.zip(schedule).map(|(flag, schedule)| (flag, schedule, key)))
     }
 
     /// What a list asks for.
@@ -213,6 +220,17 @@ impl Input<'_> {
             self.refuse("scheduleId", "must be a UUID such as 0197c2f0-6a5b-7c3d-8e4f-0123456789ab");
         }
         id.map(ScheduleId)
+    }
+
+    fn idempotency_key(&mut self) -> Option<IdempotencyKey> {
+        let mut values = self.request.headers.get_all("idempotency-key").iter();
+        let value = values.next()?;
+        let key = value.to_str().ok().and_then(IdempotencyKey::parse);
+        if key.is_none() || values.next().is_some() {
+            let detail = "must be given once, with 1 to 128 printable ASCII characters";
+            self.faults.push(InputFault::in_header("Idempotency-Key", detail));
+        }
+        key
     }
 
     fn status(&mut self) -> Option<Status> {

@@ -11,7 +11,7 @@ use super::connection::{Params, QueryError};
 use super::fault::{Fault, fault, store_error};
 use crate::domain::audit_event::EventContext;
 use crate::domain::flag::FlagAddress;
-use crate::domain::schedule::{Schedule, ScheduleId};
+use crate::domain::schedule::{IdempotencyKey, Schedule, ScheduleId};
 use crate::domain::step::{
     Batch, Cancellation, Cancelled, Created, Creation, DuePosition, EventPlace, Page, PagePosition,
     PageQuery, Recorded, StillDue,
@@ -34,6 +34,7 @@ impl ScheduleStore for Postgres {
         let apply_by = creation.schedule.apply_by.map(Timestamp::to_utc);
         let updates = Json(creation.schedule.updates);
         let context = Json(&creation.context);
+        let idempotency_key = creation.idempotency_key.as_ref().map(IdempotencyKey::as_str);
         let params: &Params<'_> = &[
             (&creation.flag.key.as_str(), Type::TEXT),
             (&creation.flag.environment.as_str(), Type::TEXT),
@@ -43,15 +44,20 @@ impl ScheduleStore for Postgres {
             (&updates, Type::JSONB),
             (&creation.schedule.reason, Type::TEXT),
             (&creation.created_by, Type::TEXT),
+            (&idempotency_key, Type::TEXT),
             (&creation.event_id.0, Type::UUID),
             (&context, Type::JSONB),
         ];
-        let (row, event) = match self.change(CREATE, CREATE_WITHOUT_OUTBOX, params, 8).await {
+        let (row, event) = match self.change(CREATE, CREATE_WITHOUT_OUTBOX, params, 9).await {
             Ok(answer) => answer,
             Err(QueryError::Driver(error)) => return self.create_refused(creation, error).await,
             Err(QueryError::Store(error)) => return Err(error),
         };
         if let Some(schedule) = schedule(&row, "schedule", creation.id)? {
+            if schedule.id != creation.id {
+                let same = field::<Option<bool>>(&row, "same_body")? == Some(true);
+                return Ok(if same { Created::Replayed(Box::new(schedule)) } else { Created::KeyReused });
+            }
             return Ok(Created::Stored(Box::new(Recorded { schedule, event })));
         }
         if field(&row, "flag_exists")? {

@@ -6,15 +6,24 @@ flag as (
     from feature_flags
     where flag_key = $1 and environment = $2
 ),
--- The schedule, if the database's clock agrees: later than now, at most 366 days of 24 hours ahead.
+-- The schedule, if the database's clock agrees: later than now, at most 366 days of 24 hours ahead. A key that was used
+-- before gives the schedule of that time, however late the retry: DO UPDATE and not DO NOTHING, so that a row comes back
+-- also when somebody else is inserting it at this moment.
 created as (
-    insert into feature_flag_schedules (id, flag_id, scheduled_at, apply_by, updates, reason, created_by)
-    select $3, flag.id, $4, $5, $6, $7, $8
+    insert into feature_flag_schedules as s
+        (id, flag_id, scheduled_at, apply_by, updates, reason, created_by, idempotency_key)
+    select $3, flag.id, $4, $5, $6, $7, $8, $9
     from flag
-    where $4 > now() and $4 <= now() + interval '8784 hours'
+    where ($4 > now() and $4 <= now() + interval '8784 hours')
+        or exists (
+            select from feature_flag_schedules earlier
+            where earlier.flag_id = flag.id and earlier.created_by = $8 and earlier.idempotency_key = $9
+        )
+    on conflict (flag_id, created_by, idempotency_key) where idempotency_key is not null
+    do update set id = s.id
     returning
-        id, scheduled_at, apply_by, status, updates, reason, created_at, created_by,
-        cancelled_at, cancelled_by, cancel_reason, applied_at, failed_at, error_code, error_message
+        s.id, s.scheduled_at, s.apply_by, s.status, s.updates, s.reason, s.created_at, s.created_by,
+        s.cancelled_at, s.cancelled_by, s.cancel_reason, s.applied_at, s.failed_at, s.error_code, s.error_message
 ),
 -- The schedule as callers and the audit trail see it.
 stored as (
@@ -24,4 +33,9 @@ stored as (
 select
     now() as database_now,
     exists (select from flag) as flag_exists,
-    (select stored.schedule from stored) as schedule
+    (select stored.schedule from stored) as schedule,
+    (
+        select created.scheduled_at = $4 and created.apply_by is not distinct from $5
+            and created.updates = $6 and created.reason is not distinct from $7
+        from created
+    ) as same_body
