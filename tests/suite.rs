@@ -3,6 +3,8 @@
 //! One binary, because each one links everything. One folder a subject, one file an aspect. Run by `make test`, which
 //! starts the servers; one test alone by `make test T=<its name>`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod audit;
 mod idempotency;
 mod processor;

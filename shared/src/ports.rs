@@ -40,12 +40,13 @@ pub trait ScheduleStore: Send + Sync {
 
     /// Claims flags that have something due beyond `after`, puts what is due of each through `decide`, and stores the
     /// outcome: flags, schedules and events together. Flags locked by somebody are left for later. What the database
-    /// refuses because of one schedule's data is failed as such; the rest is stored.
+    /// refuses because of one schedule's data is failed as such; the rest is stored. Ends by `deadline`, at the latest.
     async fn apply_due(
         &self,
         after: Option<DuePosition>,
         context: &EventContext,
         decide: &Decide,
+        deadline: Instant,
     ) -> Result<Batch, StoreError>;
 
     /// What is due by now and still pending.

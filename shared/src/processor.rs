@@ -70,7 +70,7 @@ impl Processor {
         let started = Instant::now();
         let mut report = TickReport::default();
         let context = EventContext::of_processor(request_id);
-        let worked = self.apply_all(&context, before(deadline, RESERVE), &mut report).await;
+        let worked = self.apply_all(&context, deadline, &mut report).await;
 
         let delivery_deadline = before(deadline, ANSWER_RESERVE * 2);
         let carried = [self.audit.flush(delivery_deadline).await, self.audit.sweep(delivery_deadline).await];
@@ -86,7 +86,10 @@ impl Processor {
             );
             report.interrupted = true;
         }
-        self.look_around(&mut report).await;
+        let looking = self.look_around(&mut report);
+        if tokio::time::timeout_at(before(deadline, ANSWER_RESERVE).into(), looking).await.is_err() {
+            tracing::error!("there was no time left to count what is left");
+        }
         report.duration_ms = millis(started.elapsed());
         Ok(report)
     }
@@ -100,8 +103,10 @@ impl Processor {
     ) -> Result<(), StoreError> {
         let mut position = None;
         let mut ended_in_pass = 0;
-        while Instant::now() < deadline {
-            let batch = self.store.apply_due(position, context, &apply::decide).await?;
+        while Instant::now() < before(deadline, RESERVE) {
+            // A batch that has begun may use some of the reserve, rather than be rolled back.
+            let batch_end = before(deadline, RESERVE / 2);
+            let batch = self.store.apply_due(position, context, &apply::decide, batch_end).await?;
             ended_in_pass += batch.ended.len();
             position = batch.next;
             self.take_note(batch, context, report);

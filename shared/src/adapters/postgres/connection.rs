@@ -4,6 +4,7 @@
 //! request. Limits nest: the server's lock and statement timeouts (role defaults, see the operations guide) lie below
 //! [`STATEMENT_LIMIT`], which lies below the handler's and the function's.
 
+use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
@@ -98,9 +99,9 @@ impl Connections {
     }
 
     /// A connection that was alive a moment ago.
-    pub(super) async fn get(&self, deadline: Instant) -> Result<Object, StoreError> {
+    pub(super) async fn get(&self, deadline: Instant) -> Result<Lease, StoreError> {
         match within(deadline, self.pool.get()).await {
-            Ok(Ok(client)) => Ok(client),
+            Ok(Ok(client)) => Ok(Lease(Some(client))),
             Ok(Err(PoolError::Backend(error))) => Err(store_error(error)),
             Ok(Err(error)) => Err(StoreError::Unavailable(error.into())),
             Err(()) => Err(StoreError::Unavailable(TooSlow { what: "opening a database connection" }.into())),
@@ -133,16 +134,19 @@ impl Connections {
     /// Decides, by what came of its use, whether a connection goes back to the pool.
     pub(super) async fn finish<T, E: Into<QueryError>>(
         &self,
-        client: Object,
+        client: Lease,
         result: Result<Result<T, E>, ()>,
         what: &'static str,
     ) -> Result<T, QueryError> {
         match result {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(answer)) => {
+                client.give_back();
+                Ok(answer)
+            }
             Ok(Err(error)) => {
                 let error = error.into();
-                if error.fault() == Fault::Connection || client.is_closed() {
-                    discard(client);
+                if error.fault() != Fault::Connection {
+                    client.give_back();
                 }
                 Err(error)
             }
@@ -154,18 +158,46 @@ impl Connections {
     }
 
     /// Gives up what runs on a connection: the server is told, and the connection is never used again.
-    async fn give_up(&self, client: Object) {
+    async fn give_up(&self, client: Lease) {
         let cancel = client.cancel_token();
-        discard(client);
+        drop(client);
         if !matches!(timeout(CANCEL_LIMIT, cancel.cancel_query(self.tls.clone())).await, Ok(Ok(()))) {
             tracing::warn!("the server could not be told to cancel a statement");
         }
     }
 }
 
-/// Drops a connection instead of giving it back to the pool.
-fn discard(client: Object) {
-    drop(Object::take(client));
+/// A connection in use. It is dropped, never given back to the pool, unless [`Lease::give_back`] says that its use has
+/// come to an end: also when the future that uses it is dropped half way.
+pub(super) struct Lease(Option<Object>);
+
+impl Lease {
+    fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.take() {
+            drop(Object::take(client));
+        }
+    }
+}
+
+impl Deref for Lease {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        // Only `give_back` and `drop` take it, and both end the lease.
+        self.0.as_ref().expect("a lease holds its connection until it ends")
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Object {
+        self.0.as_mut().expect("a lease holds its connection until it ends")
+    }
 }
 
 /// Waits until a deadline; `Err` when it passed.

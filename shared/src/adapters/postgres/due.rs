@@ -46,8 +46,9 @@ pub(super) async fn apply_due(
     after: Option<DuePosition>,
     context: &EventContext,
     decide: &Decide,
+    deadline: Instant,
 ) -> Result<Batch, StoreError> {
-    let deadline = Instant::now() + BATCH_LIMIT;
+    let deadline = deadline.min(Instant::now() + BATCH_LIMIT);
     let mut step = Step { after, context, decide, carefully: false };
     let mut repeated = false;
     loop {

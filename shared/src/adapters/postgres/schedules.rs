@@ -1,5 +1,7 @@
 //! [`ScheduleStore`] on PostgreSQL: create, list and cancel, each one statement and one round trip.
 
+use std::time::Instant;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -131,8 +133,9 @@ impl ScheduleStore for Postgres {
         after: Option<DuePosition>,
         context: &EventContext,
         decide: &Decide,
+        deadline: Instant,
     ) -> Result<Batch, StoreError> {
-        super::due::apply_due(&self.connections, after, context, decide).await
+        super::due::apply_due(&self.connections, after, context, decide, deadline).await
     }
 
     async fn still_due(&self) -> Result<StillDue, StoreError> {
