@@ -2,3 +2,4 @@
 
 mod accountability;
 mod outages;
+mod transitions;
