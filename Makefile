@@ -3,8 +3,9 @@
 #   make run                     PORT=9000 TICK_SECONDS=60 DATABASE_URL=postgres://... change it
 #   make test                    everything that CI checks
 #   make test T=part_of_a_name   only the tests whose name has this in it
+#   make bench                   the benchmarks, as a table
 
-.PHONY: help setup run test lint build
+.PHONY: help setup run test lint bench build
 
 FUNCTIONS := create-schedule list-schedules cancel-schedule schedule-processor migrate
 
@@ -42,6 +43,13 @@ test: $(if $(T),setup,lint) ## Checks everything that CI checks
 	@$(if $(T),cargo test $(LOCAL) -- --list $(T) 2>/dev/null | grep -q ': test$$' || { echo "no test has $(T) in its name" >&2; exit 1; })
 	@echo "testing"
 	@$(STACK) test -- cargo test $(LOCAL) $(T) || { echo "to run one test alone: make test T=<its name>" >&2; exit 1; }
+
+bench: setup ## Measures, each figure beside its floor, on what is deployed
+	@echo "building (takes minutes the first time)"
+	@cargo build --quiet --release $(FUNCTIONS:%=--package %)
+	@cargo build $(LOCAL) --bins
+	@echo "measuring"
+	@FUNCTIONS_DIR=$(or $(CARGO_TARGET_DIR),target)/release $(STACK) test -- $(dir $(STACK))bench
 
 build: setup ## Builds the deployable functions for this machine's architecture, target/lambda/*/bootstrap.zip
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" cargo lambda build --release --output-format zip $(FUNCTIONS:%=--package %)
