@@ -101,7 +101,8 @@ fn stores(
 ) -> Result<(Postgres, Arc<AuditTrail>), SettingError> {
     let database = DatabaseSettings::read(&environment)?;
     let group = config::audit_log_group(&environment)?;
-    let connections = Connections::new(&database).map_err(|error| config::bad_database(&error))?;
+    let connections =
+        Connections::new(&database).map_err(|error| config::unusable(error.variable(), &error))?;
     let connections = Arc::new(connections);
     Connections::open(&connections);
     let postgres = Postgres::new(connections);

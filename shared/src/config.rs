@@ -69,12 +69,10 @@ impl DatabaseSettings {
     pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingError> {
         const WHAT: &str = "a PostgreSQL URL such as postgres://user:password@host:5432/database";
         let url = required(lookup, "DATABASE_URL", WHAT)?;
-        if let Some(auth) = optional(lookup, "DATABASE_AUTH") {
+        if optional(lookup, "DATABASE_AUTH").is_some() {
             return Err(error(
                 "DATABASE_AUTH",
-                format!(
-                    "is {auth:?}, which this release does not know; leave it unset to use the password of DATABASE_URL"
-                ),
+                "is not known to this release; leave it unset to use the password of DATABASE_URL",
             ));
         }
         let bad = || error("DATABASE_URL", format!("cannot be read; it must be {WHAT}"));
@@ -110,8 +108,8 @@ impl DatabaseSettings {
 
 /// A setting that was read but cannot be used: TLS or the pool cannot be set up with it.
 #[must_use]
-pub fn bad_database(reason: &dyn std::error::Error) -> SettingError {
-    error("DATABASE_URL", format!("cannot be used: {reason}"))
+pub fn unusable(variable: &'static str, reason: &dyn std::error::Error) -> SettingError {
+    error(variable, format!("cannot be used: {reason}"))
 }
 
 /// Splits `sslmode` off a URL: the driver knows three of its values only.

@@ -29,7 +29,7 @@ use crate::app::App;
 use crate::audit::AuditTrail;
 use crate::config::LogSettings;
 use crate::http::problem::Problem;
-use crate::http::request::Request;
+use crate::http::request::{Request, gateway_request_id};
 use crate::http::views::Reply;
 use crate::ports::Clock;
 
@@ -180,11 +180,8 @@ where
 {
     let LambdaEvent { payload, context } = event;
     let end = (Instant::now() + HANDLER_LIMIT).min(deadline_of(context.deadline) - ANSWER_RESERVE);
-    let request = Request::read(payload, &context.request_id);
-    let request_id = match &request {
-        Ok(request) => request.call.request_id.clone(),
-        Err(_) => context.request_id.clone(),
-    };
+    let request_id = gateway_request_id(&payload).unwrap_or(&context.request_id).to_owned();
+    let request = Request::read(payload, &request_id);
     let answer = async {
         let request = request?;
         let handled = AssertUnwindSafe(handler(app, &request)).catch_unwind();

@@ -38,12 +38,7 @@ pub async fn measure(table: &mut Table) {
         }
     }
 
-    table.compare(
-        "create, CloudWatch Logs never answers",
-        &without,
-        ("CloudWatch Logs healthy", &with),
-        1.1,
-    );
+    table.compare("create, CloudWatch Logs never answers", &without, ("CloudWatch Logs healthy", &with), 1.1);
 }
 
 async fn create(function: &Function, event: &Value) -> Duration {

@@ -9,7 +9,8 @@
 //! - [`database`]: a database of its own for each test;
 //! - [`logs`]: the CloudWatch Logs emulator and what arrived there;
 //! - [`tokens`] and [`gateway`]: who asks, and how API Gateway hands it over;
-//! - [`postgres`]: a whole server, for tests that stop it.
+//! - [`postgres`]: a whole server, for tests that stop it;
+//! - [`proxy`]: a network that fails.
 
 pub mod api;
 pub mod audit_events;
@@ -23,6 +24,7 @@ pub mod http;
 pub mod lambda;
 pub mod logs;
 pub mod postgres;
+pub mod proxy;
 pub mod scratch;
 pub mod settings;
 pub mod tokens;

@@ -31,6 +31,12 @@ pub const MAX_LIMIT: u16 = 200;
 /// The page size when none is asked for.
 pub const DEFAULT_LIMIT: u16 = 50;
 
+/// API Gateway's request id, also of an event that cannot be read otherwise; `None` where there is none.
+#[must_use]
+pub fn gateway_request_id(event: &Value) -> Option<&str> {
+    event["requestContext"]["requestId"].as_str().filter(|id| !id.is_empty())
+}
+
 /// A request.
 #[derive(Debug)]
 pub struct Request {
@@ -44,11 +50,11 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads an event. `lambda_request_id` stands in where API Gateway gives no request id.
+    /// Reads an event; `request_id` is what the call is known by.
     ///
     /// # Errors
     /// [`Problem::MalformedRequest`].
-    pub fn read(event: Value, lambda_request_id: &str) -> Result<Self, Problem> {
+    pub fn read(event: Value, request_id: &str) -> Result<Self, Problem> {
         let event: ApiGatewayV2httpRequest =
             serde_json::from_value(event).map_err(|_| Problem::MalformedRequest)?;
         let body = match event.body {
@@ -59,14 +65,13 @@ impl Request {
             None => Vec::new(),
         };
         let http = event.request_context.http;
-        let request_id = event.request_context.request_id.filter(|id| !id.is_empty());
         Ok(Self {
             path_parameters: event.path_parameters,
             query: event.raw_query_string.unwrap_or_default(),
             headers: event.headers,
             body,
             call: CallContext {
-                request_id: request_id.unwrap_or_else(|| lambda_request_id.to_owned()),
+                request_id: request_id.to_owned(),
                 source_ip: http.source_ip.filter(|ip| !ip.is_empty()),
                 user_agent: http.user_agent.filter(|agent| !agent.is_empty()),
             },

@@ -34,7 +34,7 @@ pub struct Migrated {
 #[derive(Debug, Error)]
 pub enum MigrateError {
     /// TLS cannot be set up.
-    #[error(transparent)]
+    #[error("{variable} cannot be used: {0}", variable = .0.variable())]
     Connections(#[from] ConnectionsError),
     /// No connection, or the lock could not be taken.
     #[error("the database is not available")]

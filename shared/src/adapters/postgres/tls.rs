@@ -20,7 +20,7 @@ pub(super) type Tls = MakeRustlsConnect;
 #[derive(Debug, Error)]
 pub enum ConnectionsError {
     /// The file of `DATABASE_CA_FILE` cannot be used.
-    #[error("DATABASE_CA_FILE {path}: {reason}")]
+    #[error("{path}: {reason}")]
     CaFile {
         /// The path.
         path: String,
@@ -33,6 +33,17 @@ pub enum ConnectionsError {
     /// The pool cannot be set up.
     #[error("the connection pool cannot be set up: {0}")]
     Pool(#[from] deadpool_postgres::BuildError),
+}
+
+impl ConnectionsError {
+    /// The setting to look at.
+    #[must_use]
+    pub fn variable(&self) -> &'static str {
+        match self {
+            Self::CaFile { .. } => "DATABASE_CA_FILE",
+            Self::Tls(_) | Self::Pool(_) => "DATABASE_URL",
+        }
+    }
 }
 
 /// What makes TLS connections under these settings. Without TLS it is never used, and knows no roots.

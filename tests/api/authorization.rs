@@ -1,0 +1,111 @@
+//! Who may do this: admins, however the identity provider spells it, and what the others learn: nothing.
+
+use harness::api::{Api, cancel_request, create_request, list_request};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{FLAG, api_with_flag, assert_problem, but_for_the_request_id, written};
+use crate::support::{only, text, turn_on};
+
+#[tokio::test]
+async fn who_is_no_admin_is_forbidden_everything_and_learns_nothing() {
+    let (api, _) = api_with_flag().await;
+    let created = api.create(&api.admin(), FLAG, "", &turn_on()).await;
+    let id = text(&created.json, "id").to_owned();
+    let before = written(&api).await;
+    let requests = || {
+        [
+            create_request(FLAG, "", &turn_on()),
+            create_request("nowhere", "", &turn_on()),
+            create_request(FLAG, "environment=&x=1", &json!({})),
+            create_request(FLAG, "", &turn_on()).body("{"),
+            create_request(FLAG, "", &turn_on()).without_header("content-type"),
+            list_request(FLAG, ""),
+            list_request("nowhere", ""),
+            list_request(FLAG, "environment=nowhere"),
+            list_request(FLAG, "limit=0"),
+            list_request("%ff", ""),
+            cancel_request(FLAG, &id, ""),
+            cancel_request(FLAG, &Uuid::new_v4().to_string(), ""),
+            cancel_request("nowhere", &id, ""),
+            cancel_request(FLAG, "no-uuid", ""),
+        ]
+    };
+    let groups = [
+        json!([]),
+        json!(["staff", "Admin", "admin ", "administrators"]),
+        json!("staff"),
+        json!("admin,admins"),
+        json!("[admin]"),
+        json!(["admin,admins"]),
+        json!([["admin"]]),
+        json!({"admin": true}),
+        json!(true),
+        json!(null),
+    ];
+    let mut tokens: Vec<_> = groups
+        .iter()
+        .map(|groups| (groups.to_string(), api.token().claim("cognito:groups", groups.clone()).sign()))
+        .collect();
+    tokens.push(("no groups".to_owned(), api.token().without_claim("cognito:groups").sign()));
+    tokens
+        .push(("another claim".to_owned(), api.token().groups(&[]).claim("groups", json!(["admin"])).sign()));
+
+    let mut answers: Vec<Value> = Vec::new();
+    for request in requests() {
+        let answer = api.send(&request.clone().bearer(&tokens[0].1)).await;
+        assert_problem(&answer, 403, "forbidden", &format!("{request:?}"));
+        assert_eq!(answer.header("www-authenticate"), Some(r#"Bearer error="insufficient_scope""#));
+        answers.push(but_for_the_request_id(&answer));
+    }
+    for (case, token) in &tokens {
+        let answer = api.list(token, FLAG, "").await;
+        assert_problem(&answer, 403, "forbidden", case);
+        answers.push(but_for_the_request_id(&answer));
+    }
+
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "one answer for all: {answers:#?}");
+    assert_eq!(written(&api).await, before);
+}
+
+#[tokio::test]
+async fn the_claims_that_name_user_and_groups_can_be_chosen() {
+    let api = Api::with()
+        .env_everywhere("AUTH_USER_ID_CLAIM", Some("username"))
+        .env_everywhere("AUTH_GROUPS_CLAIM", Some("https://example.test/roles"))
+        .env_everywhere("AUTH_ADMIN_GROUPS", Some(" release managers , ops "))
+        .start()
+        .await;
+    api.flag(FLAG, "production").await;
+    let token = || {
+        api.token().groups(&[]).claim("username", "zoe").claim("https://example.test/roles", json!(["ops"]))
+    };
+
+    let created = api.create(&token().sign(), FLAG, "", &turn_on()).await;
+    let managers = token().claim("https://example.test/roles", "release managers").sign();
+    let cancelled = api.cancel(&managers, FLAG, text(&created.json, "id"), "").await;
+
+    assert_eq!(created.status, 201, "{created:?}");
+    assert_eq!(created.json["created_by"], "zoe");
+    assert_eq!(cancelled.status, 200, "{cancelled:?}");
+    assert_eq!(cancelled.json["cancelled_by"], "zoe");
+    let events = api.events().await;
+    assert_eq!(only(&events, "flag_schedule.created")["actor"]["user_id"], "zoe");
+
+    for (case, token) in [
+        ("the usual claim of the groups", api.token().claim("username", "zoe")),
+        ("the usual groups", token().claim("https://example.test/roles", json!(["admin", "admins"]))),
+        ("the setting as a whole", token().claim("https://example.test/roles", " release managers , ops ")),
+        ("no group at all", token().claim("https://example.test/roles", "")),
+    ] {
+        assert_problem(&api.list(&token.sign(), FLAG, "").await, 403, "forbidden", case);
+    }
+    let nobody = token().without_claim("username").sign();
+    assert_problem(
+        &api.list(&nobody, FLAG, "").await,
+        401,
+        "unauthenticated",
+        "sub is not the user's id here",
+    );
+}
