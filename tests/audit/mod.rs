@@ -2,4 +2,6 @@
 
 mod accountability;
 mod outages;
+mod soak;
 mod transitions;
+mod witness;

@@ -8,22 +8,11 @@ use harness::api::Api;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::witness;
 use crate::support::{in_seconds, text, turn_on, with_updates};
 
-/// Keeps count of every change of a schedule's status, whoever makes it.
-const WITNESS: &str = "
-    create table witness (schedule_id uuid, became text);
-    create function witness() returns trigger language plpgsql as $$
-    begin
-        if tg_op = 'INSERT' then
-            insert into witness values (new.id, 'created');
-        elsif new.status is distinct from old.status then
-            insert into witness values (new.id, new.status);
-        end if;
-        return new;
-    end $$;
-    create trigger witness after insert or update on feature_flag_schedules
-        for each row execute function witness();
+/// Makes the database refuse one state of a flag.
+const GUARD: &str = "
     create function guard() returns trigger language plpgsql as $$
     begin
         if new.rollout_percentage = 66 then raise exception 'not 66'; end if;
@@ -67,36 +56,17 @@ async fn walk(api: &Api) {
     api.tick().await.value();
 }
 
-/// What the database saw, and what the trail says.
-async fn compare(api: &Api) {
-    let events = api.events().await;
-    let said: Vec<(String, String)> = events
-        .iter()
-        .map(|event| {
-            let became = text(event, "event_type").trim_start_matches("flag_schedule.");
-            (text(event, "schedule_id").to_owned(), became.to_owned())
-        })
-        .collect();
-    let rows =
-        api.database.connect().await.query("select schedule_id, became from witness", &[]).await.unwrap();
-    let seen: Vec<(String, String)> =
-        rows.iter().map(|row| (row.get::<_, Uuid>(0).to_string(), row.get(1))).collect();
-    let set = |pairs: &[(String, String)]| pairs.iter().cloned().collect::<BTreeSet<_>>();
-    assert_eq!(seen.len(), 10, "five schedules, each with a beginning and an end: {seen:#?}");
-    assert_eq!(set(&said), set(&seen), "the trail and the database must tell the same story");
-    assert_eq!(said.len(), seen.len(), "each transition has one event: {events:#?}");
-}
-
 #[tokio::test]
 async fn every_transition_that_the_database_sees_has_one_event_and_no_event_is_without_one() {
     let api = Api::start().await;
     api.flag("a", "production").await;
     api.flag("b", "production").await;
-    api.database.connect().await.batch_execute(WITNESS).await.unwrap();
+    api.database.connect().await.batch_execute(GUARD).await.unwrap();
+    witness::start(&api).await;
 
     walk(&api).await;
 
-    compare(&api).await;
+    assert_eq!(witness::compare(&api).await, 10, "five schedules, each with a beginning and an end");
 }
 
 #[tokio::test]
@@ -105,12 +75,13 @@ async fn without_the_outbox_every_transition_has_its_event_all_the_same() {
     api.flag("a", "production").await;
     api.flag("b", "production").await;
     let client = api.database.connect().await;
-    client.batch_execute(WITNESS).await.unwrap();
+    client.batch_execute(GUARD).await.unwrap();
     client.batch_execute("drop table audit_outbox").await.unwrap();
+    witness::start(&api).await;
 
     walk(&api).await;
 
-    compare(&api).await;
+    assert_eq!(witness::compare(&api).await, 10, "five schedules, each with a beginning and an end");
 }
 
 /// The statements that write schedules. A new one must be added here with the transition it makes, and to the walk above.
