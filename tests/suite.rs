@@ -7,6 +7,7 @@
 
 mod api;
 mod audit;
+mod database;
 mod idempotency;
 mod processor;
 mod support;
