@@ -51,6 +51,8 @@ pub struct TickReport {
     pub audit_dead: Option<u64>,
     /// Whether an error ended the work early; what it left is the next tick's.
     pub interrupted: bool,
+    /// How long applying took, in milliseconds; the rest is delivering events and counting what is left.
+    pub applying_ms: u64,
     /// How long the tick took, in milliseconds.
     pub duration_ms: u64,
 }
@@ -71,6 +73,7 @@ impl Processor {
         let mut report = TickReport::default();
         let context = EventContext::of_processor(request_id);
         let worked = self.apply_all(&context, deadline, &mut report).await;
+        report.applying_ms = millis(started.elapsed());
 
         let delivery_deadline = before(deadline, ANSWER_RESERVE * 2);
         let carried = [self.audit.flush(delivery_deadline).await, self.audit.sweep(delivery_deadline).await];

@@ -6,12 +6,14 @@
 
 mod outage;
 mod table;
+mod tick;
 
 use table::Table;
 
 #[tokio::main]
 async fn main() {
     let mut table = Table::default();
+    tick::measure(&mut table, &[100, 1_000, 10_000, 100_000]).await;
     outage::measure(&mut table).await;
     println!("{table}");
 }

@@ -1,0 +1,95 @@
+//! A tick over many due schedules, beside the same change written by hand: set-based SQL in one transaction, sent by a
+//! bare client. Delivery to CloudWatch Logs is left out on both sides.
+
+use std::time::{Duration, Instant};
+
+use harness::api::{Api, tick_event};
+use harness::lambda::Launch;
+use tokio_postgres::Client;
+
+use crate::table::Table;
+
+/// How often each size is measured.
+const ROUNDS: usize = 3;
+/// A port where nobody listens: nothing is delivered.
+const NOBODY: &str = "http://127.0.0.1:9";
+
+/// What the service writes, by hand. The outbox rows have the bytes of the service's.
+const FLOOR: &str = r#"
+    begin;
+    update feature_flags f set enabled = true, rollout_percentage = 25, updated_at = now()
+    from feature_flag_schedules s
+    where s.flag_id = f.id and s.status = 'pending' and s.scheduled_at <= now();
+    with ended as (
+        update feature_flag_schedules s set status = 'applied', applied_at = now(), updated_at = now()
+        where s.status = 'pending' and s.scheduled_at <= now()
+        returning s.*
+    )
+    insert into audit_outbox (event_id, event_type, context, schedule)
+    select
+        gen_random_uuid(),
+        'flag_schedule.applied',
+        '{"actor": {"name": "schedule-processor", "type": "system"},
+          "change": {"after": {"enabled": true, "rollout_percentage": 25}, "before": {"enabled": false, "rollout_percentage": 0}},
+          "request": {"request_id": "00000000-0000-0000-0000-000000000000"}}',
+        jsonb_build_object(
+            'id', s.id, 'reason', s.reason, 'status', s.status, 'flag_id', s.flag_id, 'updates', s.updates,
+            'apply_by', s.apply_by, 'flag_key', f.flag_key, 'failed_at', s.failed_at, 'applied_at', s.applied_at,
+            'created_at', s.created_at, 'created_by', s.created_by, 'error_code', s.error_code,
+            'environment', f.environment, 'cancelled_at', s.cancelled_at, 'cancelled_by', s.cancelled_by,
+            'scheduled_at', s.scheduled_at, 'cancel_reason', s.cancel_reason, 'error_message', s.error_message
+        )
+    from ended s
+    join feature_flags f on f.id = s.flag_id;
+    commit;"#;
+
+/// Measures each size, service and floor in turn on one database.
+pub async fn measure(table: &mut Table, sizes: &[usize]) {
+    for &size in sizes {
+        let api = Api::start().await;
+        let client = api.database.connect().await;
+        let processor = Launch::of("schedule-processor")
+            .env(api.env("schedule-processor").set("AWS_ENDPOINT_URL", NOBODY))
+            .timeout(Duration::from_secs(300))
+            .start()
+            .await
+            .expect("the processor");
+        let (mut service, mut floor) = (Vec::new(), Vec::new());
+        for round in 0..=ROUNDS {
+            fill(&client, size).await;
+            let report = processor.invoke(&tick_event()).await.value();
+            assert_eq!(report["applied"], size, "{report:#}");
+            let applying = Duration::from_millis(report["applying_ms"].as_u64().expect("a duration"));
+
+            fill(&client, size).await;
+            let started = Instant::now();
+            client.batch_execute(FLOOR).await.expect("the floor");
+            let by_hand = started.elapsed();
+            // The first round warms up.
+            if round > 0 {
+                service.push(applying);
+                floor.push(by_hand);
+            }
+        }
+        table.compare(&format!("tick, {size} due on as many flags"), &service, ("SQL by hand", &floor), 2.0);
+    }
+}
+
+/// `size` flags with one due schedule each, and nothing else; fresh statistics, nothing left to vacuum.
+async fn fill(client: &Client, size: usize) {
+    client
+        .batch_execute(&format!(
+            "truncate feature_flags, feature_flag_schedules, audit_outbox;
+             insert into feature_flags (flag_key) select 'flag-' || n from generate_series(1, {size}) n;
+             insert into feature_flag_schedules (flag_id, scheduled_at, updates, reason, created_by)
+             select id, now() - interval '1 second' * random() * 3600, '{{\"enabled\": true, \"rollout_percentage\": 25}}',
+                 'first users', 'admin-1'
+             from feature_flags;"
+        ))
+        .await
+        .expect("the rows");
+    client
+        .batch_execute("vacuum analyze feature_flags, feature_flag_schedules, audit_outbox")
+        .await
+        .expect("a vacuum");
+}
