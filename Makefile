@@ -29,7 +29,7 @@ run: setup ## Runs the whole service on this machine until Ctrl-C
 
 lint: setup ## Checks formatting, lints and the template
 	@echo "checking the formatting"
-	@cargo fmt --all --check || { echo "the formatting is off: run \`cargo fmt --all\`" >&2; exit 1; }
+	@cargo fmt --all --check -- --color never || { echo "the formatting is off: run \`cargo fmt --all\`" >&2; exit 1; }
 	@echo "checking the lints (takes minutes the first time)"
 	@cargo clippy $(LOCAL) --all-targets -- -D warnings
 	@echo "checking the template"

@@ -35,7 +35,7 @@ const RECORD_WITHOUT_OUTBOX: &str = include_str!("sql/record_outcomes_without_ou
 const COUNT_DUE: &str = include_str!("sql/count_due.sql");
 
 /// Due schedules that one claim looks at, at most.
-const WINDOW: i64 = 1_000;
+const WINDOW: i64 = 5_000;
 /// Schedules of one flag in one batch, at most: always the oldest.
 const PER_FLAG: i64 = 100;
 /// A batch may take this long.

@@ -64,7 +64,7 @@ fn what(event: &Value) -> Option<String> {
         }
         "flag_schedule.cancelled" => {
             let updates = fields(event.pointer("/schedule/updates")?);
-            Some(format!("no {updates}{}", because(text("/cancel_reason"))))
+            Some(format!("withdrawn {updates}{}", because(text("/cancel_reason"))))
         }
         "flag_schedule.applied" => {
             let (before, after) = (event.pointer("/change/before")?, event.pointer("/change/after")?);
