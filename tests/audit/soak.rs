@@ -91,11 +91,10 @@ impl Soak {
             "reason": format!("line\n\"{percentage}\" \u{1b}[1m \u{202e}"),
         });
         let request = create_request(flag, "", &body).bearer(&self.token);
-        if let Some(answer) = self.call("create-schedule", &request.event()).await {
-            if answer["statusCode"] == 201 {
-                let schedule: Value = serde_json::from_str(text(&answer, "body")).unwrap();
-                self.schedules.push((flag.to_owned(), text(&schedule, "id").to_owned()));
-            }
+        let answer = self.call("create-schedule", &request.event()).await;
+        if let Some(answer) = answer.filter(|answer| answer["statusCode"] == 201) {
+            let schedule: Value = serde_json::from_str(text(&answer, "body")).unwrap();
+            self.schedules.push((flag.to_owned(), text(&schedule, "id").to_owned()));
         }
     }
 
