@@ -8,6 +8,9 @@
 mod api;
 mod audit;
 mod database;
+mod deploy;
 mod idempotency;
+mod migrations;
 mod processor;
+mod structure;
 mod support;

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 /// The id of the one resource, stable, so that CloudFormation never replaces it.
 const RESOURCE_ID: &str = "flag-schedules-schema";
-/// CloudFormation refuses answers above 4096 bytes.
-const MAX_REASON_CHARS: usize = 1_000;
+/// CloudFormation refuses answers above 4096 bytes; as JSON, a reason without control characters is at most doubled.
+const MAX_REASON_BYTES: usize = 1_500;
 
 /// A failed migration, as Lambda reports it.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ fn report(migrated: &Migrated) -> Value {
 async fn answer(resource: &CustomResource, outcome: &Result<Value, String>) -> Result<(), Source> {
     let (status, reason) = match outcome {
         Ok(_) => ("SUCCESS", "the schema is up to date".to_owned()),
-        Err(reason) => ("FAILED", reason.chars().take(MAX_REASON_CHARS).collect()),
+        Err(reason) => ("FAILED", shortened(reason)),
     };
     let body = json!({
         "Status": status,
@@ -86,4 +86,15 @@ async fn answer(resource: &CustomResource, outcome: &Result<Value, String>) -> R
         "Data": {"SchemaVersion": outcome.as_ref().map(|report| report["schema_version"].clone()).unwrap_or_default()},
     });
     Https.send("PUT", &resource.response_url, serde_json::to_vec(&body)?).await.map(|_| ())
+}
+
+fn shortened(reason: &str) -> String {
+    let printable = reason.chars().map(|char| if char.is_control() { ' ' } else { char });
+    let mut bytes = 0;
+    printable
+        .take_while(|char| {
+            bytes += char.len_utf8();
+            bytes <= MAX_REASON_BYTES
+        })
+        .collect()
 }

@@ -1,10 +1,8 @@
 //! The audit trail over an outbox and a log in memory: what becomes of an event, whatever the log says.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -12,122 +10,18 @@ use super::AuditTrail;
 use super::batch::MAX_BYTES;
 use crate::domain::admin::{Admin, CallContext, Caller};
 use crate::domain::audit_event::{Change, EventContext, EventId, EventType};
-use crate::domain::delivery::{AuditBacklog, Carried, EventFacts, Fate, LogEvent, OutboxRow, Selection};
+use crate::domain::delivery::{Carried, LogEvent};
 use crate::domain::flag::{Environment, FlagKey, FlagState};
 use crate::domain::schedule::{Schedule, ScheduleId, Status};
 use crate::domain::step::{EventPlace, Recorded};
 use crate::domain::time::Timestamp;
-use crate::error::{PutError, StoreError};
-use crate::ports::{AuditLog, AuditOutbox, Clock, Courier};
+use crate::error::PutError;
+
+mod memory;
+
+use memory::{FixedClock, MemoryLog, MemoryOutbox, Row};
 
 const NOW: &str = "2026-03-01T00:00:00.000Z";
-
-struct FixedClock;
-
-impl Clock for FixedClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::parse(NOW).unwrap()
-    }
-}
-
-/// A row of the outbox in memory.
-#[derive(Clone)]
-struct Row {
-    id: EventId,
-    event_type: EventType,
-    context: EventContext,
-    /// `None`: what the row holds cannot be read.
-    schedule: Option<Schedule>,
-    refused: bool,
-    dead: Option<String>,
-    old: bool,
-}
-
-#[derive(Default)]
-struct MemoryOutbox {
-    rows: Mutex<Vec<Row>>,
-    broken: Mutex<bool>,
-}
-
-#[async_trait]
-impl AuditOutbox for MemoryOutbox {
-    async fn deliver(
-        &self,
-        which: Selection<'_>,
-        courier: &dyn Courier,
-        _deadline: Instant,
-    ) -> Result<Carried, StoreError> {
-        if *self.broken.lock().unwrap() {
-            return Err(StoreError::Unavailable("gone".into()));
-        }
-        let held: Vec<Row> = {
-            let rows = self.rows.lock().unwrap();
-            let alive = rows.iter().filter(|row| row.dead.is_none());
-            match which {
-                Selection::These(ids) => alive.filter(|row| ids.contains(&row.id)).cloned().collect(),
-                Selection::OlderThan { limit, .. } => {
-                    alive.filter(|row| row.old).take(limit.into()).cloned().collect()
-                }
-            }
-        };
-        let facts = |row: &Row| match &row.schedule {
-            Some(schedule) => Ok(EventFacts {
-                event_type: row.event_type,
-                context: row.context.clone(),
-                schedule: schedule.clone(),
-            }),
-            None => Err("missing field `id`".into()),
-        };
-        let out = held
-            .iter()
-            .map(|row| OutboxRow { event_id: row.id, refused_before: row.refused, facts: facts(row) })
-            .collect();
-        let fates = courier.carry(out).await;
-        assert_eq!(fates.len(), held.len(), "one fate for each row");
-        let mut carried = Carried { held: held.len(), ..Carried::default() };
-        let mut rows = self.rows.lock().unwrap();
-        for (row, fate) in held.iter().zip(fates) {
-            let at = rows.iter().position(|other| other.id == row.id).unwrap();
-            match fate {
-                Fate::Delivered => {
-                    rows.remove(at);
-                    carried.delivered += 1;
-                }
-                Fate::Kept => {}
-                Fate::Refused => rows[at].refused = true,
-                Fate::Dead(reason) => {
-                    rows[at].dead = Some(reason);
-                    carried.dead += 1;
-                }
-            }
-        }
-        Ok(carried)
-    }
-
-    async fn backlog(&self) -> Result<AuditBacklog, StoreError> {
-        Ok(AuditBacklog::default())
-    }
-}
-
-/// What the log does with a batch.
-type Script = Box<dyn FnMut(&[LogEvent]) -> Result<Vec<usize>, PutError> + Send>;
-
-struct MemoryLog {
-    taken: Mutex<Vec<LogEvent>>,
-    calls: Mutex<VecDeque<usize>>,
-    script: Mutex<Script>,
-}
-
-#[async_trait]
-impl AuditLog for MemoryLog {
-    async fn put(&self, batch: &[LogEvent], _deadline: Instant) -> Result<Vec<usize>, PutError> {
-        self.calls.lock().unwrap().push_back(batch.len());
-        let rejected = self.script.lock().unwrap()(batch)?;
-        let accepted = batch.iter().enumerate().filter(|(index, _)| !rejected.contains(index));
-        self.taken.lock().unwrap().extend(accepted.map(|(_, event)| event.clone()));
-        Ok(rejected)
-    }
-}
 
 struct Bench {
     outbox: Arc<MemoryOutbox>,

@@ -196,6 +196,7 @@ impl Deref for Lease {
 
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut Object {
+        // As in `deref`.
         self.0.as_mut().expect("a lease holds its connection until it ends")
     }
 }

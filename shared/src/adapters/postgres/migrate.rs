@@ -63,7 +63,11 @@ pub async fn migrate(settings: &DatabaseSettings) -> Result<Migrated, MigrateErr
         tokio::spawn(connection);
         client
     };
+    // The role's limits are for the service's statements. Another migrator may need longer, and so may making an index.
+    client.batch_execute("set lock_timeout = 0; set statement_timeout = 0").await.map_err(unavailable)?;
     client.execute("select pg_advisory_lock($1)", &[&LOCK]).await.map_err(unavailable)?;
+    // But not for a table's lock: while a migration waits for one, everybody else waits behind it.
+    client.batch_execute("reset lock_timeout").await.map_err(unavailable)?;
     let mut runner = embedded::migrations::runner().set_target(Target::Latest).set_abort_missing(false);
     runner.set_migration_table_name(HISTORY);
     let report = runner.run_async(&mut client).await.map_err(|error| MigrateError::Failed(error.into()))?;

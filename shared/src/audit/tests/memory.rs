@@ -1,0 +1,125 @@
+//! The outbox and the log in memory, as the ports promise them.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use async_trait::async_trait;
+
+use super::NOW;
+use crate::domain::audit_event::{EventContext, EventId, EventType};
+use crate::domain::delivery::{AuditBacklog, Carried, EventFacts, Fate, LogEvent, OutboxRow, Selection};
+use crate::domain::schedule::Schedule;
+use crate::domain::time::Timestamp;
+use crate::error::{PutError, StoreError};
+use crate::ports::{AuditLog, AuditOutbox, Clock, Courier};
+
+/// A clock that stands still.
+pub(super) struct FixedClock;
+
+impl Clock for FixedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::parse(NOW).unwrap()
+    }
+}
+
+/// A row of the outbox in memory.
+#[derive(Clone)]
+pub(super) struct Row {
+    pub(super) id: EventId,
+    pub(super) event_type: EventType,
+    pub(super) context: EventContext,
+    /// `None`: what the row holds cannot be read.
+    pub(super) schedule: Option<Schedule>,
+    pub(super) refused: bool,
+    pub(super) dead: Option<String>,
+    pub(super) old: bool,
+}
+
+/// The outbox.
+#[derive(Default)]
+pub(super) struct MemoryOutbox {
+    pub(super) rows: Mutex<Vec<Row>>,
+    pub(super) broken: Mutex<bool>,
+}
+
+#[async_trait]
+impl AuditOutbox for MemoryOutbox {
+    async fn deliver(
+        &self,
+        which: Selection<'_>,
+        courier: &dyn Courier,
+        _deadline: Instant,
+    ) -> Result<Carried, StoreError> {
+        if *self.broken.lock().unwrap() {
+            return Err(StoreError::Unavailable("gone".into()));
+        }
+        let held: Vec<Row> = {
+            let rows = self.rows.lock().unwrap();
+            let alive = rows.iter().filter(|row| row.dead.is_none());
+            match which {
+                Selection::These(ids) => alive.filter(|row| ids.contains(&row.id)).cloned().collect(),
+                Selection::OlderThan { limit, .. } => {
+                    alive.filter(|row| row.old).take(limit.into()).cloned().collect()
+                }
+            }
+        };
+        let facts = |row: &Row| match &row.schedule {
+            Some(schedule) => Ok(EventFacts {
+                event_type: row.event_type,
+                context: row.context.clone(),
+                schedule: schedule.clone(),
+            }),
+            None => Err("missing field `id`".into()),
+        };
+        let out = held
+            .iter()
+            .map(|row| OutboxRow { event_id: row.id, refused_before: row.refused, facts: facts(row) })
+            .collect();
+        let fates = courier.carry(out).await;
+        assert_eq!(fates.len(), held.len(), "one fate for each row");
+        let mut carried = Carried { held: held.len(), ..Carried::default() };
+        let mut rows = self.rows.lock().unwrap();
+        for (row, fate) in held.iter().zip(fates) {
+            let at = rows.iter().position(|other| other.id == row.id).unwrap();
+            match fate {
+                Fate::Delivered => {
+                    rows.remove(at);
+                    carried.delivered += 1;
+                }
+                Fate::Kept => {}
+                Fate::Refused => rows[at].refused = true,
+                Fate::Dead(reason) => {
+                    rows[at].dead = Some(reason);
+                    carried.dead += 1;
+                }
+            }
+        }
+        Ok(carried)
+    }
+
+    async fn backlog(&self) -> Result<AuditBacklog, StoreError> {
+        Ok(AuditBacklog::default())
+    }
+}
+
+/// What the log does with a batch.
+pub(super) type Script = Box<dyn FnMut(&[LogEvent]) -> Result<Vec<usize>, PutError> + Send>;
+
+/// The log, as scripted.
+pub(super) struct MemoryLog {
+    pub(super) taken: Mutex<Vec<LogEvent>>,
+    pub(super) calls: Mutex<VecDeque<usize>>,
+    pub(super) script: Mutex<Script>,
+}
+
+#[async_trait]
+impl AuditLog for MemoryLog {
+    async fn put(&self, batch: &[LogEvent], _deadline: Instant) -> Result<Vec<usize>, PutError> {
+        self.calls.lock().unwrap().push_back(batch.len());
+        let rejected = self.script.lock().unwrap()(batch)?;
+        let accepted = batch.iter().enumerate().filter(|(index, _)| !rejected.contains(index));
+        self.taken.lock().unwrap().extend(accepted.map(|(_, event)| event.clone()));
+        Ok(rejected)
+    }
+}

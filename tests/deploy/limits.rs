@@ -1,0 +1,77 @@
+//! Times: they nest, each inside the next larger one.
+
+use std::time::Duration;
+
+use flag_schedules::adapters::postgres::connection::STATEMENT_LIMIT;
+use flag_schedules::processor::RESERVE;
+use harness::settings::workspace;
+
+use super::template::{Function, functions, resource};
+
+/// API Gateway gives up on a function after this long.
+const GATEWAY: Duration = Duration::from_secs(30);
+/// From one tick to the next.
+const TICK: Duration = Duration::from_secs(60);
+
+fn timeout(function: &Function) -> Duration {
+    let seconds = function.properties["Timeout"].as_u64();
+    Duration::from_secs(seconds.unwrap_or_else(|| panic!("{} has no timeout", function.binary)))
+}
+
+#[test]
+fn an_http_function_has_more_time_than_its_handler_and_that_more_than_a_statement() {
+    let handler = constant("HANDLER_LIMIT");
+    assert!(
+        handler > STATEMENT_LIMIT,
+        "{handler:?} is not above {STATEMENT_LIMIT:?}, what a statement may take"
+    );
+    // What follows the answer may take what is left: an event that is not delivered then waits for the sweep.
+    let own = handler + constant("ANSWER_RESERVE") + constant("FLUSH_RESERVE");
+    for (name, function) in functions().into_iter().filter(|(_, function)| function.is_http()) {
+        let timeout = timeout(&function);
+        assert!(timeout > own, "{name}: {timeout:?} is not above {own:?}, what the handler may take");
+        assert!(timeout < GATEWAY, "{name}: {timeout:?} is not below {GATEWAY:?}, what API Gateway waits");
+    }
+}
+
+#[test]
+fn a_tick_is_over_before_the_next_one_comes() {
+    let processor = &functions()["schedule-processor"];
+    let events = processor.properties["Events"].as_object().map_or(0, serde_json::Map::len);
+    let schedules = processor.events("Schedule");
+
+    let [schedule] = schedules[..] else { panic!("not one schedule: {schedules:?}") };
+    assert_eq!(schedule["Schedule"], "rate(1 minute)");
+    assert_ne!(schedule["Enabled"], false);
+    assert_ne!(schedule["State"], "DISABLED");
+    assert_eq!(events, 1, "nothing else starts the processor");
+    let timeout = timeout(processor);
+    assert!(timeout < TICK, "{timeout:?} is not below {TICK:?}");
+    assert!(timeout > RESERVE * 2, "{timeout:?} leaves no time for work");
+}
+
+#[test]
+fn cloudformation_waits_for_a_migration_longer_than_it_can_take() {
+    let migrate = &functions()["migrate"];
+
+    let waits = &resource("MigratedSchema")["Properties"]["ServiceTimeout"];
+
+    let waits = Duration::from_secs(waits.as_u64().unwrap_or_else(|| panic!("no ServiceTimeout: {waits}")));
+    assert!(waits > timeout(migrate), "{waits:?} is not above {:?}", timeout(migrate));
+}
+
+/// One of the times in `lambda.rs`, which are nobody else's business.
+fn constant(name: &str) -> Duration {
+    let path = workspace().join("shared/src/lambda.rs");
+    let source = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let start = format!("const {name}: Duration = Duration::");
+    let value = source.lines().find_map(|line| line.trim().strip_prefix(&start));
+    let value = value.unwrap_or_else(|| panic!("there is no {name} in shared/src/lambda.rs"));
+    let (unit, number) = value.trim_end_matches(");").split_once('(').unwrap_or_default();
+    let number = number.parse().unwrap_or_else(|error| panic!("{name} is {value}: {error}"));
+    match unit {
+        "from_secs" => Duration::from_secs(number),
+        "from_millis" => Duration::from_millis(number),
+        _ => panic!("{name} is {value}"),
+    }
+}

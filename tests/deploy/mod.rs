@@ -1,0 +1,54 @@
+//! What is deployed: `template.yaml` against the functions, the routes, the settings and the audit trail of the code.
+
+mod audit;
+mod functions;
+mod limits;
+mod routes;
+mod settings;
+mod template;
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use harness::settings::{tool, workspace};
+use serde_json::Value;
+
+/// What cargo knows of the workspace.
+pub fn cargo_metadata() -> &'static Value {
+    static METADATA: OnceLock<Value> = OnceLock::new();
+    METADATA.get_or_init(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["metadata", "--format-version", "1", "--no-deps", "--offline"]).current_dir(workspace());
+        output_as_json(&mut cargo)
+    })
+}
+
+/// A YAML file of the repository.
+fn yaml(file: &str) -> Value {
+    let python = tool("python").unwrap_or_else(|error| panic!("{error}"));
+    let mut command = Command::new(python);
+    command.arg(workspace().join("tests/deploy/to_json.py")).arg(workspace().join(file));
+    output_as_json(&mut command)
+}
+
+fn output_as_json(command: &mut Command) -> Value {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {told}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{command:?}: {error}: {told}"))
+}
+
+/// The folders in `functions/`: one a function.
+fn folders() -> BTreeSet<String> {
+    let folder = workspace().join("functions");
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let entries = entries.map(|entry| entry.expect("a folder of the repository can be read"));
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// A text in a document.
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

@@ -1,0 +1,88 @@
+//! The settings: what the code reads, the template sets, and the other way round.
+
+use std::collections::BTreeSet;
+
+use harness::api::AUDITING;
+use harness::settings::workspace;
+use serde_json::json;
+
+use super::template::functions;
+use crate::structure::source::Source;
+
+/// What the template does not set, and why.
+const NOT_DEPLOYED: &[(&str, &str)] = &[
+    ("DATABASE_AUTH", "only the password of DATABASE_URL is there in this release"),
+    (
+        "DATABASE_CA_FILE",
+        "for a database with a private certificate authority, whose file has to be packed too",
+    ),
+    ("AWS_LAMBDA_LOG_FORMAT", "Lambda sets it, by LoggingConfig"),
+    ("AWS_LAMBDA_LOG_LEVEL", "Lambda sets it, by LoggingConfig"),
+    ("RUST_LOG", "for the local stack"),
+];
+
+#[test]
+fn what_the_code_reads_is_what_the_template_sets() {
+    let read = settings_of_the_code();
+    let not_deployed: BTreeSet<String> = NOT_DEPLOYED.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let functions = functions();
+    let set = functions.values().flat_map(|function| function.variables()).map(str::to_owned);
+
+    let idle: Vec<_> = not_deployed.difference(&read).collect();
+    assert!(idle.is_empty(), "nothing reads these any more: {idle:?}");
+    let deployed: BTreeSet<String> = read.difference(&not_deployed).cloned().collect();
+    assert_eq!(set.collect::<BTreeSet<_>>(), deployed, "left: template.yaml sets, right: the code reads");
+}
+
+#[test]
+fn every_function_gets_the_settings_that_it_uses_and_no_others() {
+    let read = settings_of_the_code();
+    for (name, function) in functions() {
+        let expected: BTreeSet<&str> = read
+            .iter()
+            .map(String::as_str)
+            .filter(|setting| !NOT_DEPLOYED.iter().any(|(known, _)| known == setting))
+            .filter(|setting| match *setting {
+                "DATABASE_URL" => true,
+                "AUDIT_LOG_GROUP" => AUDITING.contains(&name.as_str()),
+                auth if auth.starts_with("AUTH_") => function.is_http(),
+                other => panic!("{other} is new: say here which functions use it"),
+            })
+            .collect();
+
+        assert_eq!(function.variables().into_iter().collect::<BTreeSet<_>>(), expected, "{name}");
+    }
+}
+
+/// Either of the two sources of keys is set, never both: the code refuses both.
+#[test]
+fn the_keys_come_by_url_or_inline() {
+    for (name, function) in functions().into_iter().filter(|(_, function)| function.is_http()) {
+        let choice = |variable: &str| {
+            let value = &function.properties["Environment"]["Variables"][variable]["Fn::If"];
+            value.as_array().cloned().unwrap_or_else(|| panic!("{name}: {variable} is always set"))
+        };
+        let (by_url, inline) = (choice("AUTH_JWKS_URL"), choice("AUTH_JWKS"));
+        assert_eq!(by_url[0], inline[0], "{name}");
+        let nothing = json!({"Ref": "AWS::NoValue"});
+        assert_eq!((&by_url[2], &inline[1]), (&nothing, &nothing), "{name}");
+        assert!(by_url[1] != nothing && inline[2] != nothing, "{name}");
+    }
+}
+
+/// The names of environment variables in `config.rs`: its texts in capitals.
+fn settings_of_the_code() -> BTreeSet<String> {
+    const CONFIG: &str = "shared/src/config.rs";
+    let text =
+        std::fs::read_to_string(workspace().join(CONFIG)).unwrap_or_else(|error| panic!("{CONFIG}: {error}"));
+    let source = Source::new(CONFIG, &text);
+    // A line of comments or tests is blank in the code; a name stands between two quotes of one line.
+    let lines = source.text.lines().zip(source.code.lines()).filter(|(_, code)| !code.trim().is_empty());
+    let names = lines.flat_map(|(line, _)| line.split('"').skip(1).step_by(2));
+    let is_name = |name: &&str| {
+        name.contains('_') && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    };
+    let names: BTreeSet<String> = names.filter(is_name).map(str::to_owned).collect();
+    assert!(names.contains("DATABASE_URL"), "{names:?}");
+    names
+}

@@ -1,0 +1,241 @@
+//! `migrate` as a CloudFormation custom resource: it always answers, and never tells a secret.
+
+use harness::database::Database;
+use harness::lambda::Function;
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::cloudformation::{Answer, CloudFormation, SIGNATURE};
+use super::{event, execute, migrate_at, migrate_on, names, run, schema};
+
+/// A database that nobody serves, and the password in its address.
+const GONE: &str = "postgres://somebody:a-very-secret-password@127.0.0.1:1/gone";
+const PASSWORD: &str = "a-very-secret-password";
+
+/// CloudFormation's event, answered to this server.
+fn request(kind: &str, cloudformation: &CloudFormation) -> Value {
+    let mut event = event("migrate-custom-resource.json");
+    event["RequestType"] = json!(kind);
+    event["ResponseURL"] = json!(cloudformation.url());
+    event
+}
+
+/// Sends it and gives what CloudFormation was answered.
+async fn answer(migrate: &Function, request: &Value, cloudformation: &CloudFormation) -> Answer {
+    let result = migrate.invoke(request).await.value();
+    let answer = cloudformation.answer();
+    assert_eq!(result, json!({"status": answer.body["Status"]}));
+    answer
+}
+
+/// Nothing in the function's output or the answer may let anybody into the database or answer in our place.
+fn assert_no_secret(migrate: &Function, answer: &Value) {
+    let said = format!("{}\n{answer}", migrate.logs().join("\n"));
+    for secret in [PASSWORD, SIGNATURE] {
+        assert!(!said.contains(secret), "{secret} is in: {said}");
+    }
+}
+
+#[tokio::test]
+async fn create_migrates_and_answers_with_all_that_cloudformation_needs() {
+    let database = Database::empty().await;
+    let cloudformation = CloudFormation::start().await;
+    let request = request("Create", &cloudformation);
+
+    let answer = answer(&migrate_on(&database).await, &request, &cloudformation).await;
+
+    assert_eq!(answer.method, Method::PUT);
+    assert_eq!(answer.target, format!("/bucket/answer%7C1?X-Amz-Signature={SIGNATURE}"));
+    // S3 wants to know the length, and the address is signed for a request without a content type.
+    assert_eq!(answer.headers["content-length"], answer.bytes.to_string());
+    assert!(answer.headers.get("content-type").is_none_or(|value| value.is_empty()), "{:?}", answer.headers);
+    let body = answer.body;
+    assert_eq!(body["Status"], "SUCCESS", "{body:#}");
+    for field in ["StackId", "RequestId", "LogicalResourceId"] {
+        assert_eq!(body[field], request[field], "{field}");
+    }
+    assert!(body["PhysicalResourceId"].as_str().is_some_and(|id| !id.is_empty()), "{body:#}");
+    assert_eq!(body["Data"]["SchemaVersion"], json!(names().last()));
+    let history = schema::rows(&database.connect().await, schema::HISTORY).await;
+    assert_eq!(history.len(), names().len());
+}
+
+#[tokio::test]
+async fn update_keeps_the_physical_resource() {
+    let database = Database::empty().await;
+    let migrate = migrate_on(&database).await;
+    let created = CloudFormation::start().await;
+    let create = answer(&migrate, &request("Create", &created), &created).await;
+
+    // A new id would make CloudFormation delete the old resource; also when an older release used another one.
+    for id in [create.body["PhysicalResourceId"].clone(), json!("an-id-of-an-older-release")] {
+        let updated = CloudFormation::start().await;
+        let mut update = request("Update", &updated);
+        update["PhysicalResourceId"] = id.clone();
+        update["OldResourceProperties"] = json!({"CodeVersion": "1"});
+
+        let answer = answer(&migrate, &update, &updated).await;
+
+        assert_eq!(answer.body["Status"], "SUCCESS", "{:#}", answer.body);
+        assert!(id.is_string(), "{id}");
+        assert_eq!(answer.body["PhysicalResourceId"], id);
+    }
+}
+
+#[tokio::test]
+async fn update_migrates() {
+    let database = Database::empty().await;
+    let client = database.connect().await;
+    let migrate = migrate_on(&database).await;
+    let cloudformation = CloudFormation::start().await;
+    let mut update = request("Update", &cloudformation);
+    update["PhysicalResourceId"] = json!("flag-schedules-schema");
+
+    let answer = answer(&migrate, &update, &cloudformation).await;
+
+    assert_eq!(answer.body["Data"]["SchemaVersion"], json!(names().last()));
+    assert_eq!(schema::rows(&client, schema::HISTORY).await.len(), names().len());
+}
+
+#[tokio::test]
+async fn delete_changes_nothing() {
+    let database = Database::migrated().await;
+    let client = database.connect().await;
+    execute(&client, "insert into feature_flags (flag_key) values ('kept')").await;
+    let before = (schema::dump(&client).await, schema::rows(&client, "feature_flags").await);
+    let cloudformation = CloudFormation::start().await;
+    let mut delete = request("Delete", &cloudformation);
+    delete["PhysicalResourceId"] = json!("flag-schedules-schema");
+
+    let answer = answer(&migrate_on(&database).await, &delete, &cloudformation).await;
+
+    assert_eq!(answer.body["Status"], "SUCCESS", "{:#}", answer.body);
+    assert_eq!(answer.body["PhysicalResourceId"], "flag-schedules-schema");
+    assert_eq!((schema::dump(&client).await, schema::rows(&client, "feature_flags").await), before);
+}
+
+#[tokio::test]
+async fn delete_of_an_empty_database_leaves_it_empty() {
+    let database = Database::empty().await;
+    let cloudformation = CloudFormation::start().await;
+
+    let answer =
+        answer(&migrate_on(&database).await, &request("Delete", &cloudformation), &cloudformation).await;
+
+    assert_eq!(answer.body["Status"], "SUCCESS", "{:#}", answer.body);
+    assert!(schema::dump(&database.connect().await).await.is_empty());
+}
+
+#[tokio::test]
+async fn delete_succeeds_when_the_database_is_gone() {
+    let cloudformation = CloudFormation::start().await;
+    let migrate = migrate_at(GONE).await;
+
+    let answer = answer(&migrate, &request("Delete", &cloudformation), &cloudformation).await;
+
+    assert_eq!(answer.body["Status"], "SUCCESS", "{:#}", answer.body);
+    assert_no_secret(&migrate, &answer.body);
+}
+
+#[tokio::test]
+async fn an_unreachable_database_is_told_to_cloudformation() {
+    for kind in ["Create", "Update"] {
+        let cloudformation = CloudFormation::start().await;
+        let migrate = migrate_at(GONE).await;
+        let request = request(kind, &cloudformation);
+
+        let answer = answer(&migrate, &request, &cloudformation).await;
+
+        let body = &answer.body;
+        assert_eq!(body["Status"], "FAILED", "{body:#}");
+        let reason = body["Reason"].as_str().unwrap_or_default();
+        assert!(reason.contains("the database is not available") && reason.contains("refused"), "{reason}");
+        for field in ["StackId", "RequestId", "LogicalResourceId"] {
+            assert_eq!(body[field], request[field], "{field}");
+        }
+        // CloudFormation needs it also of a failure: it deletes this id when it rolls back.
+        assert!(body["PhysicalResourceId"].as_str().is_some_and(|id| !id.is_empty()), "{body:#}");
+        assert_no_secret(&migrate, body);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_told_without_the_password() {
+    let database = Database::empty().await;
+    let url = database.url();
+    let (_, place) = url.rsplit_once('@').expect("the URL has credentials");
+    let migrate = migrate_at(&format!("postgres://flag_schedules:{PASSWORD}@{place}")).await;
+    let cloudformation = CloudFormation::start().await;
+
+    let answer = answer(&migrate, &request("Create", &cloudformation), &cloudformation).await;
+
+    assert_eq!(answer.body["Status"], "FAILED", "{:#}", answer.body);
+    let reason = answer.body["Reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("password authentication failed"), "{reason}");
+    assert_no_secret(&migrate, &answer.body);
+}
+
+#[tokio::test]
+async fn a_failing_migration_is_told_to_cloudformation() {
+    let database = Database::empty().await;
+    execute(&database.connect().await, "create table audit_outbox (something text)").await;
+    let migrate = migrate_on(&database).await;
+    let cloudformation = CloudFormation::start().await;
+
+    let answer = answer(&migrate, &request("Create", &cloudformation), &cloudformation).await;
+
+    assert_eq!(answer.body["Status"], "FAILED", "{:#}", answer.body);
+    let reason = answer.body["Reason"].as_str().unwrap_or_default();
+    for part in ["create_audit_outbox", "\"audit_outbox\" already exists"] {
+        assert!(reason.contains(part), "{part} is not in: {reason}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_never_larger_than_cloudformation_takes() {
+    let database = Database::empty().await;
+    // The reason quotes the key that stands twice; each of its characters takes six bytes of JSON.
+    let tables = r"
+        create table feature_flags (id uuid primary key default gen_random_uuid(), flag_key text not null);
+        insert into feature_flags (flag_key) select repeat(E'\x01', 5000) from generate_series(1, 2)";
+    execute(&database.connect().await, tables).await;
+    let migrate = migrate_on(&database).await;
+    let cloudformation = CloudFormation::start().await;
+
+    let answer = answer(&migrate, &request("Create", &cloudformation), &cloudformation).await;
+
+    assert_eq!(answer.body["Status"], "FAILED", "{:#}", answer.body);
+    assert!(answer.body["Reason"].as_str().is_some_and(|reason| reason.contains("create_feature_flags")));
+    assert!(answer.bytes <= 4096, "{} bytes", answer.bytes);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_taken_fails_the_invocation_so_that_lambda_repeats_it() {
+    let database = Database::empty().await;
+    let migrate = migrate_on(&database).await;
+    let refusing = CloudFormation::replying(StatusCode::FORBIDDEN).await;
+
+    let failed = migrate.invoke(&request("Create", &refusing)).await.error();
+    let taking = CloudFormation::start().await;
+    let repeated = answer(&migrate, &request("Create", &taking), &taking).await;
+
+    assert_eq!(failed.error_type, "MigrationFailed", "{failed}");
+    assert!(failed.message.contains("403"), "{failed}");
+    assert_no_secret(&migrate, &json!(failed.message));
+    assert_eq!(repeated.body["Status"], "SUCCESS", "{:#}", repeated.body);
+    assert_eq!(run(&migrate).await["applied"], json!([]));
+}
+
+#[tokio::test]
+async fn an_answer_to_nobody_fails_without_telling_where_to() {
+    let database = Database::empty().await;
+    let migrate = migrate_on(&database).await;
+    let gone = CloudFormation::start().await;
+    let request = request("Create", &gone);
+    drop(gone);
+
+    let failed = migrate.invoke(&request).await.error();
+
+    assert_eq!(failed.error_type, "MigrationFailed", "{failed}");
+    assert_no_secret(&migrate, &json!(failed.message));
+}

@@ -1,0 +1,101 @@
+//! Plans: what runs all the time must not read the whole history of schedules.
+
+use harness::database::Database;
+use tokio_postgres::Client;
+
+use super::statements::statements;
+
+/// Fifty thousand finished schedules and a thousand pending ones, half of them due, of a hundred flags; one flag has a
+/// third of everything.
+const HISTORY: &str = "
+    insert into feature_flags (flag_key) select 'flag-' || n from generate_series(1, 100) n;
+    insert into feature_flag_schedules (flag_id, scheduled_at, status, updates, applied_at, failed_at, cancelled_at)
+    select f.id, now() - n * interval '7 minutes', s.status, '{\"enabled\": true}',
+        case s.status when 'applied' then now() end, case s.status when 'failed' then now() end,
+        case s.status when 'cancelled' then now() end
+    from generate_series(1, 50000) n
+    cross join lateral (select (array['applied', 'failed', 'cancelled'])[1 + n % 3] as status) s
+    join feature_flags f on f.flag_key = 'flag-' || case when n % 3 = 0 then 1 else 1 + n % 100 end;
+    insert into feature_flag_schedules (flag_id, scheduled_at, updates)
+    select f.id, now() + (n - 500) * interval '1 minute', '{\"enabled\": true}'
+    from generate_series(1, 1000) n
+    join feature_flags f on f.flag_key = 'flag-' || case when n % 3 = 0 then 1 else 1 + n % 100 end;
+    analyze";
+
+/// The index of what is pending.
+const PENDING: &str = "feature_flag_schedules_pending_idx";
+/// Either index of a flag's schedules, with or without their status.
+const OF_A_FLAG: &str = "feature_flag_schedules_flag_";
+/// The primary key.
+const BY_ID: &str = "feature_flag_schedules_pkey";
+/// How a plan says that it reads the table that grows from its first row to its last.
+const WHOLE_TABLE: &str = "Seq Scan on feature_flag_schedules";
+
+#[tokio::test]
+async fn what_runs_all_the_time_does_not_read_the_whole_history() {
+    let database = Database::migrated().await;
+    let client = database.connect().await;
+    run(&client, HISTORY).await;
+    // The service's statements are unnamed: PostgreSQL plans them for their values, each time.
+    run(&client, "set plan_cache_mode = force_custom_plan").await;
+    let due =
+        "select id::text from feature_flag_schedules where status = 'pending' order by scheduled_at limit 1";
+    let due = one(&client, due).await;
+    let one_flag = one(&client, "select array[id]::text from feature_flags where flag_key = 'flag-1'").await;
+    let all_flags = one(&client, "select array_agg(id)::text from feature_flags").await;
+    let start = "null, null, null";
+    let oldest = "timestamptz '-infinity', timestamptz '-infinity', '00000000-0000-0000-0000-000000000000'";
+    let first = "null, null, 51";
+    let later = "now() - interval '100 days', '00000000-0000-0000-0000-000000000000', 51";
+    let cancel = format!("'flag-1', 'production', '{due}', 'anna', null");
+    let event = r#"'019c9f69-1afa-7c3e-9d52-6b1f0e8a4c27', '{"actor": {"type": "admin"}}'"#;
+
+    let mut faults = Vec::new();
+    for (statement, index, values) in [
+        ("claim_flags", PENDING, format!("({start}, 1000)")),
+        ("claim_flags", PENDING, format!("({oldest}, 1000)")),
+        ("count_due", PENDING, String::new()),
+        ("read_due", OF_A_FLAG, format!("('{one_flag}', 100)")),
+        ("read_due", OF_A_FLAG, format!("('{all_flags}', 100)")),
+        ("list_schedules", OF_A_FLAG, format!("('flag-1', 'production', null, {first})")),
+        ("list_schedules", OF_A_FLAG, format!("('flag-1', 'production', 'pending', {first})")),
+        ("list_schedules", OF_A_FLAG, format!("('flag-1', 'production', 'applied', {first})")),
+        ("list_schedules", OF_A_FLAG, format!("('flag-1', 'production', null, {later})")),
+        ("list_schedules", OF_A_FLAG, format!("('flag-1', 'production', 'applied', {later})")),
+        // One status is rare in its flag, the other one is not there at all.
+        ("list_schedules", OF_A_FLAG, format!("('flag-1', 'production', 'failed', {first})")),
+        ("list_schedules", OF_A_FLAG, format!("('flag-3', 'production', 'applied', {first})")),
+        ("cancel_schedule", BY_ID, format!("({cancel}, {event})")),
+        ("cancel_schedule_without_outbox", BY_ID, format!("({cancel})")),
+        ("find_schedule", BY_ID, format!("('{due}')")),
+    ] {
+        let sql = &statements()[statement];
+        run(&client, &format!("deallocate all; prepare {statement} as {sql}")).await;
+        let plan = explain(&client, &format!("execute {statement}{values}")).await;
+        if plan.contains(WHOLE_TABLE) {
+            faults.push(format!("{statement}{values} reads all of feature_flag_schedules:\n{plan}"));
+        } else if !plan.contains(index) {
+            faults.push(format!("{statement}{values} does not use {index}…:\n{plan}"));
+        }
+    }
+
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n\n"));
+    // Such a plan is recognised where there is one.
+    let all = explain(&client, "select count(reason) from feature_flag_schedules").await;
+    assert!(all.contains(WHOLE_TABLE), "{all}");
+}
+
+async fn run(client: &Client, sql: &str) {
+    client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+}
+
+async fn one(client: &Client, sql: &str) -> String {
+    client.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+}
+
+/// The plan as text.
+async fn explain(client: &Client, call: &str) -> String {
+    let sql = format!("explain {call}");
+    let rows = client.query(&sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n")
+}
