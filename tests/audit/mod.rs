@@ -2,6 +2,7 @@
 
 mod accountability;
 mod outages;
+mod queries;
 mod soak;
 mod transitions;
 mod witness;
