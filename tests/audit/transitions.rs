@@ -102,23 +102,11 @@ fn every_statement_that_writes_schedules_writes_their_events() {
         if !(writes("insert into") || writes("update") || writes("delete from")) {
             continue;
         }
-        match name.strip_suffix("_without_outbox.sql") {
-            // Only ever used after its twin was refused: see `every_transition…` for what becomes of its event.
-            Some(twin) => {
-                assert!(folder.join(format!("{twin}.sql")).exists(), "{name} has no twin with the outbox")
-            }
-            None => {
-                let event = WRITERS.iter().find(|(writer, _)| *writer == name);
-                let (_, event) =
-                    event.unwrap_or_else(|| panic!("{name} writes schedules and is not in WRITERS"));
-                assert!(
-                    sql.contains("insert into audit_outbox"),
-                    "{name} changes schedules without an audit event"
-                );
-                assert!(sql.contains(event), "{name} should write the event {event}");
-                writers.insert(name);
-            }
-        }
+        let event = WRITERS.iter().find(|(writer, _)| *writer == name);
+        let (_, event) = event.unwrap_or_else(|| panic!("{name} writes schedules and is not in WRITERS"));
+        assert!(sql.contains("insert into audit_outbox"), "{name} changes schedules without an audit event");
+        assert!(sql.contains(event), "{name} should write the event {event}");
+        writers.insert(name);
     }
     assert_eq!(writers, WRITERS.iter().map(|(name, _)| (*name).to_owned()).collect());
 }

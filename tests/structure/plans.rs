@@ -66,7 +66,6 @@ async fn what_runs_all_the_time_does_not_read_the_whole_history() {
         ("list_schedules", OF_A_FLAG, format!("('flag-1', 'production', 'failed', {first})")),
         ("list_schedules", OF_A_FLAG, format!("('flag-3', 'production', 'applied', {first})")),
         ("cancel_schedule", BY_ID, format!("({cancel}, {event})")),
-        ("cancel_schedule_without_outbox", BY_ID, format!("({cancel})")),
         ("find_schedule", BY_ID, format!("('{due}')")),
     ] {
         let sql = &statements()[statement];

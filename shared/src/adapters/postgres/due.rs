@@ -19,6 +19,7 @@ use super::fault::Fault;
 use super::outbox::{age, unsigned};
 use super::piece::{Piece, split};
 use super::schedules::{field, read_schedule};
+use super::statement::Change;
 use crate::domain::apply::{DueFlag, DueSchedule, Failure};
 use crate::domain::audit_event::EventContext;
 use crate::domain::flag::{FlagId, FlagState};
@@ -30,8 +31,7 @@ use crate::ports::Decide;
 
 const CLAIM: &str = include_str!("sql/claim_flags.sql");
 const READ_DUE: &str = include_str!("sql/read_due.sql");
-const RECORD: &str = include_str!("sql/record_outcomes.sql");
-const RECORD_WITHOUT_OUTBOX: &str = include_str!("sql/record_outcomes_without_outbox.sql");
+pub(super) const RECORD: Change = Change(include_str!("sql/record_outcomes.sql"));
 const COUNT_DUE: &str = include_str!("sql/count_due.sql");
 
 /// Due schedules that one claim looks at, at most.
@@ -97,7 +97,7 @@ impl Step<'_> {
             self.record_carefully(&mut transaction, flags, now, &mut batch).await?;
         } else {
             let piece = Piece::decided(&flags, self.decide, now);
-            record(&transaction, &piece, self.context).await?;
+            record(&transaction, RECORD.with_event(), &piece, self.context, false).await?;
             batch.ended.extend(piece.ended);
         }
         transaction.commit().await?;
@@ -180,8 +180,8 @@ impl Step<'_> {
     ) -> Result<(), QueryError> {
         if batch.without_outbox.is_none() {
             let savepoint = transaction.savepoint("piece").await?;
-            match record(&savepoint, piece, self.context).await {
-                Ok(()) => return Ok(savepoint.commit().await?),
+            match record(&savepoint, RECORD.with_event(), piece, self.context, false).await {
+                Ok(_) => return Ok(savepoint.commit().await?),
                 Err(error) => {
                     savepoint.rollback().await?;
                     if error.fault() != Fault::MaybeOutbox {
@@ -192,7 +192,7 @@ impl Step<'_> {
             }
         }
         let savepoint = transaction.savepoint("piece").await?;
-        match record_without_outbox(&savepoint, piece).await {
+        match record(&savepoint, &RECORD.alone(), piece, self.context, true).await {
             Ok(recorded) => {
                 savepoint.commit().await?;
                 batch
@@ -234,22 +234,19 @@ async fn read_due(transaction: &Transaction<'_>, flags: &mut [DueFlag]) -> Resul
     Ok(Timestamp::cut(now))
 }
 
+/// Stores a piece with its audit events; or alone, and then gives the schedules that the events are to be made of.
 async fn record(
     transaction: &Transaction<'_>,
+    sql: &str,
     piece: &Piece,
     context: &EventContext,
-) -> Result<(), QueryError> {
-    let context = Json(context);
-    let mut params = piece.params_with_events();
-    params.push((&context, Type::JSONB));
-    piece.check_counts(&transaction.query_typed_one(RECORD, &params).await?)
-}
-
-async fn record_without_outbox(
-    transaction: &Transaction<'_>,
-    piece: &Piece,
+    alone: bool,
 ) -> Result<Vec<Schedule>, QueryError> {
-    let row = transaction.query_typed_one(RECORD_WITHOUT_OUTBOX, &piece.params()).await?;
+    let context = Json(context);
+    let mut params = piece.params();
+    params.push((&context, Type::JSONB));
+    params.push((&alone, Type::BOOL));
+    let row = transaction.query_typed_one(sql, &params).await?;
     piece.check_counts(&row)?;
     let schedules: Option<Json<Vec<Value>>> = row.try_get("schedules")?;
     let schedules = schedules.map(|Json(schedules)| schedules).unwrap_or_default();

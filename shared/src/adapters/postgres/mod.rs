@@ -10,6 +10,7 @@ pub mod migrate;
 pub mod outbox;
 mod piece;
 pub mod schedules;
+mod statement;
 pub mod tls;
 
 use std::sync::Arc;

@@ -86,37 +86,18 @@ impl Piece {
         )
     }
 
-    /// The parameters of `record_outcomes_without_outbox`.
+    /// The parameters of `record_outcomes` but for the last two.
     pub(super) fn params(&self) -> Vec<Param<'_>> {
-        let mut params = self.flag_params();
-        params.push((&self.schedule_ids, Type::UUID_ARRAY));
-        params.extend(self.outcome_params());
-        params
-    }
-
-    /// The parameters of `record_outcomes` but for the last, the context of the events.
-    pub(super) fn params_with_events(&self) -> Vec<Param<'_>> {
-        let mut params = self.flag_params();
-        params.push((&self.schedule_ids, Type::UUID_ARRAY));
-        params.push((&self.event_ids, Type::UUID_ARRAY));
-        params.extend(self.outcome_params());
-        params.push((&self.changes, Type::JSONB_ARRAY));
-        params
-    }
-
-    fn flag_params(&self) -> Vec<Param<'_>> {
         vec![
             (&self.flag_ids, Type::UUID_ARRAY),
             (&self.enabled, Type::BOOL_ARRAY),
             (&self.rollout_percentages, Type::INT4_ARRAY),
-        ]
-    }
-
-    fn outcome_params(&self) -> [Param<'_>; 3] {
-        [
+            (&self.schedule_ids, Type::UUID_ARRAY),
+            (&self.event_ids, Type::UUID_ARRAY),
             (&self.statuses, Type::TEXT_ARRAY),
             (&self.error_codes, Type::TEXT_ARRAY),
             (&self.error_messages, Type::TEXT_ARRAY),
+            (&self.changes, Type::JSONB_ARRAY),
         ]
     }
 

@@ -11,6 +11,7 @@ use tokio_postgres::types::{Json, Type};
 use super::Postgres;
 use super::connection::{Params, QueryError};
 use super::fault::{Fault, fault, store_error};
+use super::statement::Change;
 use crate::domain::audit_event::EventContext;
 use crate::domain::flag::FlagAddress;
 use crate::domain::schedule::{IdempotencyKey, Schedule, ScheduleId};
@@ -22,11 +23,9 @@ use crate::domain::time::Timestamp;
 use crate::error::{Source, StoreError};
 use crate::ports::{Decide, ScheduleStore};
 
-const CREATE: &str = include_str!("sql/create_schedule.sql");
-const CREATE_WITHOUT_OUTBOX: &str = include_str!("sql/create_schedule_without_outbox.sql");
+pub(super) const CREATE: Change = Change(include_str!("sql/create_schedule.sql"));
 const FIND: &str = include_str!("sql/find_schedule.sql");
-const CANCEL: &str = include_str!("sql/cancel_schedule.sql");
-const CANCEL_WITHOUT_OUTBOX: &str = include_str!("sql/cancel_schedule_without_outbox.sql");
+pub(super) const CANCEL: Change = Change(include_str!("sql/cancel_schedule.sql"));
 const LIST: &str = include_str!("sql/list_schedules.sql");
 
 #[async_trait]
@@ -50,7 +49,7 @@ impl ScheduleStore for Postgres {
             (&creation.event_id.0, Type::UUID),
             (&context, Type::JSONB),
         ];
-        let (row, event) = match self.change(CREATE, CREATE_WITHOUT_OUTBOX, params, 9).await {
+        let (row, event) = match self.change(CREATE, params).await {
             Ok(answer) => answer,
             Err(QueryError::Driver(error)) => return self.create_refused(creation, error).await,
             Err(QueryError::Store(error)) => return Err(error),
@@ -113,15 +112,13 @@ impl ScheduleStore for Postgres {
             (&cancellation.event_id.0, Type::UUID),
             (&context, Type::JSONB),
         ];
-        let (row, event) = self.change(CANCEL, CANCEL_WITHOUT_OUTBOX, params, 5).await?;
+        let (row, event) = self.change(CANCEL, params).await?;
         if let Some(schedule) = schedule(&row, "cancelled", cancellation.id)? {
             return Ok(Cancelled::Stored(Box::new(Recorded { schedule, event })));
         }
         match schedule(&row, "found", cancellation.id)? {
             // The first attempt was committed and its answer lost.
-            Some(schedule) if field(&row, "repeated")? => {
-                Ok(Cancelled::Stored(Box::new(Recorded { schedule, event })))
-            }
+            Some(schedule) if repeated(&row) => Ok(Cancelled::Stored(Box::new(Recorded { schedule, event }))),
             Some(schedule) => Ok(Cancelled::NotPending(Box::new(schedule))),
             None if field(&row, "flag_exists")? => Ok(Cancelled::NoSuchSchedule),
             None => Ok(Cancelled::NoSuchFlag),
@@ -144,20 +141,14 @@ impl ScheduleStore for Postgres {
 }
 
 impl Postgres {
-    /// Runs a change with its audit event; where the outbox is in the way, the change alone, with the first `alone`
-    /// parameters. Both come back with exactly one row.
-    async fn change(
-        &self,
-        sql: &str,
-        sql_without_outbox: &str,
-        params: &Params<'_>,
-        alone: usize,
-    ) -> Result<(Row, EventPlace), QueryError> {
-        let (rows, event) = match self.connections.query(sql, params).await {
+    /// Runs a change with its audit event; where the outbox is in the way, the change alone. Both come back with exactly
+    /// one row.
+    async fn change(&self, change: Change, params: &Params<'_>) -> Result<(Row, EventPlace), QueryError> {
+        let (rows, event) = match self.connections.query(change.with_event(), params).await {
             Ok(rows) => (rows, EventPlace::Outbox),
             // Nothing was done: the statement failed as a whole.
             Err(QueryError::Driver(error)) if fault(&error) == Fault::MaybeOutbox => {
-                let rows = self.connections.query(sql_without_outbox, &params[..alone]).await?;
+                let rows = self.connections.query(&change.alone(), params).await?;
                 (rows, EventPlace::Nowhere(error.into()))
             }
             Err(error) => return Err(error),
@@ -192,6 +183,11 @@ impl Postgres {
             None => Err(store_error(error)),
         }
     }
+}
+
+/// Whether a cancel met its own event; without the outbox, nobody can tell.
+fn repeated(row: &Row) -> bool {
+    row.try_get("repeated").unwrap_or(false)
 }
 
 /// Reads a column that a statement of ours returns.

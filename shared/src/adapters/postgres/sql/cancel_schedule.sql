@@ -30,19 +30,23 @@ cancelled as (
 stored as (
     select to_jsonb(cancelled) || jsonb_build_object('flag_key', flag.flag_key, 'environment', flag.environment) as schedule
     from cancelled cross join flag
-),
+)
+-- outbox:
 -- Its audit event.
-audited as (
+, audited as (
     insert into audit_outbox (event_id, event_type, context, schedule)
     select $6, 'flag_schedule.cancelled', $7, stored.schedule
     from stored
 )
+-- :outbox
 select
     exists (select from flag) as flag_exists,
     (select stored.schedule from stored) as cancelled,
     (
         select to_jsonb(found) || jsonb_build_object('flag_key', flag.flag_key, 'environment', flag.environment)
         from found cross join flag
-    ) as found,
+    ) as found
+    -- outbox:
     -- A repetition after a lost answer meets its own event.
-    exists (select from audit_outbox where event_id = $6) as repeated
+    , exists (select from audit_outbox where event_id = $6) as repeated
+    -- :outbox

@@ -29,16 +29,18 @@ created as (
 stored as (
     select to_jsonb(created) || jsonb_build_object('flag_key', flag.flag_key, 'environment', flag.environment) as schedule
     from created cross join flag
-),
+)
+-- outbox:
 -- Its audit event, if it is ours and not one that was there. It may be there already when this is a repetition after a
 -- lost answer.
-audited as (
+, audited as (
     insert into audit_outbox (event_id, event_type, context, schedule)
     select $10, 'flag_schedule.created', $11, stored.schedule
     from stored
     join created on created.id = $3
     on conflict (event_id) do nothing
 )
+-- :outbox
 select
     now() as database_now,
     exists (select from flag) as flag_exists,

@@ -35,9 +35,10 @@ stored as (
         to_jsonb(ended) || jsonb_build_object('flag_key', f.flag_key, 'environment', f.environment) as schedule
     from ended
     join feature_flags f on f.id = ended.flag_id
-),
+)
+-- outbox:
 -- Their audit events.
-audited as (
+, audited as (
     insert into audit_outbox (event_id, event_type, context, schedule)
     select
         o.event_id,
@@ -47,6 +48,9 @@ audited as (
     from stored
     join outcome o on o.id = stored.id
 )
+-- :outbox
 select
     (select count(*) from changed) as flags_changed,
-    (select count(*) from ended) as schedules_ended
+    (select count(*) from ended) as schedules_ended,
+    -- Only for events that must be delivered from memory.
+    case when $11 then (select jsonb_agg(stored.schedule) from stored) end as schedules
