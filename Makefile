@@ -35,14 +35,14 @@ lint: setup ## Checks formatting, lints and the template
 	@echo "checking the template"
 	@.venv/bin/cfn-lint template.yaml
 
-# With T, only the tests that it names: the quick way while working on one.
+# Eight at a time, for they mostly wait. With T, only the tests that it names: the quick way while working on one.
 test: $(if $(T),setup,lint) ## Checks everything that CI checks
 	@echo "building (takes minutes the first time)"
 	@cargo build $(LOCAL) --bins
 	@cargo test $(LOCAL) --no-run
 	@$(if $(T),cargo test $(LOCAL) -- --list $(T) 2>/dev/null | grep -q ': test$$' || { echo "no test has $(T) in its name" >&2; exit 1; })
 	@echo "testing"
-	@$(STACK) test -- cargo test $(LOCAL) $(T) || { echo "to run one test alone: make test T=<its name>" >&2; exit 1; }
+	@RUST_TEST_THREADS=8 $(STACK) test -- cargo test $(LOCAL) $(T) || { echo "to run one test alone: make test T=<its name>" >&2; exit 1; }
 
 bench: setup ## Measures, each figure beside its floor, on what is deployed
 	@echo "building (takes minutes the first time)"

@@ -7,6 +7,7 @@
 
 mod api;
 mod audit;
+mod cloudwatch_fake;
 mod database;
 mod deploy;
 mod idempotency;

@@ -1,8 +1,14 @@
 //! What the trail holds of what was done, by whom, and what becomes of it when something is in the way.
 
 mod accountability;
+mod cloudwatch_faults;
+mod lifecycle;
 mod outages;
 mod queries;
+mod refusals;
 mod soak;
+mod sweep;
+mod trail;
 mod transitions;
+mod volume;
 mod witness;

@@ -4,19 +4,11 @@ use std::time::Duration;
 
 use harness::api::Api;
 
+use super::trail::age_outbox;
 use crate::support::{A_MOMENT, LIMIT, only, text, turn_on};
 
 /// An address where nobody listens.
 const NOBODY: &str = "http://127.0.0.1:9";
-
-/// Makes what waits in the outbox old enough for the sweep.
-async fn age_outbox(api: &Api) {
-    let client = api.database.connect().await;
-    client
-        .execute("update audit_outbox set written_at = written_at - interval '1 minute'", &[])
-        .await
-        .unwrap();
-}
 
 async fn outbox_count(api: &Api) -> i64 {
     api.database.connect().await.query_one("select count(*) from audit_outbox", &[]).await.unwrap().get(0)

@@ -10,6 +10,7 @@ use harness::lambda::{Function, Invocation, Outcome};
 use harness::proxy::{Mode, Proxy};
 use serde_json::{Value, json};
 
+use super::trail::age_outbox;
 use super::witness;
 use crate::support::{in_seconds, text};
 
@@ -75,7 +76,7 @@ impl Soak {
             7..=9 => self.cancel().await,
             10..=12 => self.make_due().await,
             13..=15 => self.tick().await,
-            16 => self.age_outbox().await,
+            16 => age_outbox(&self.api).await,
             17 => self.kill().await,
             _ => self.change_network(),
         }
@@ -121,11 +122,6 @@ impl Soak {
 
     async fn tick(&mut self) {
         self.call("schedule-processor", &tick_event()).await;
-    }
-
-    async fn age_outbox(&mut self) {
-        let sql = "update audit_outbox set written_at = written_at - interval '1 minute'";
-        self.api.database.connect().await.batch_execute(sql).await.unwrap();
     }
 
     /// Kills a function, most of the time in the middle of something.
@@ -176,7 +172,7 @@ impl Soak {
         self.network.set(Mode::Pass);
         self.api.settle().await;
         for _ in 0..20 {
-            self.age_outbox().await;
+            age_outbox(&self.api).await;
             let report = self.call("schedule-processor", &tick_event()).await.unwrap();
             if report["audit_backlog"] == 0 && report["still_due"] == 0 {
                 return;

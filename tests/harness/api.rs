@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use crate::cloudwatch::CloudWatch;
 use crate::database::Database;
 use crate::gateway::{Request, Response};
 use crate::lambda::{Env, Function, Invocation, Launch};
@@ -46,6 +47,7 @@ type Change = fn(Launch) -> Launch;
 #[derive(Debug, Default)]
 pub struct Setup {
     database: Option<Database>,
+    logs_endpoint: Option<String>,
     everywhere: BTreeMap<String, Option<String>>,
     env: BTreeMap<(String, String), Option<String>>,
     launch: BTreeMap<String, Change>,
@@ -56,6 +58,13 @@ impl Setup {
     #[must_use]
     pub fn database(mut self, database: Database) -> Self {
         self.database = Some(database);
+        self
+    }
+
+    /// Another CloudWatch Logs than the emulator: the events go there and are read from there.
+    #[must_use]
+    pub fn cloudwatch(mut self, cloudwatch: &CloudWatch) -> Self {
+        self.logs_endpoint = Some(cloudwatch.endpoint());
         self
     }
 
@@ -85,7 +94,8 @@ impl Setup {
     /// # Panics
     /// Without the servers of `make test`.
     pub async fn start(mut self) -> Api {
-        let logs = Logs::at(&settings::of_the_test_stack(settings::TEST_LOGS_ENDPOINT));
+        let emulator = || settings::of_the_test_stack(settings::TEST_LOGS_ENDPOINT);
+        let logs = Logs::at(&self.logs_endpoint.clone().unwrap_or_else(emulator));
         let name = format!("/flag-schedules/test/{}", Uuid::new_v4().simple());
         let group = LogGroup::create(logs, &name, &AUDITING).await.unwrap_or_else(|error| panic!("{error}"));
         let database = match self.database.take() {

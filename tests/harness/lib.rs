@@ -8,6 +8,7 @@
 //! - [`lambda`]: a function's binary, run as Lambda runs it;
 //! - [`database`]: a database of its own for each test;
 //! - [`logs`]: the CloudWatch Logs emulator and what arrived there;
+//! - [`cloudwatch`]: CloudWatch Logs once more, strict and with faults on demand;
 //! - [`tokens`] and [`gateway`]: who asks, and how API Gateway hands it over;
 //! - [`postgres`]: a whole server, for tests that stop it;
 //! - [`proxy`]: a network that fails.
@@ -16,6 +17,7 @@ pub mod api;
 pub mod audit_events;
 pub mod background;
 pub mod clock;
+pub mod cloudwatch;
 pub mod database;
 pub mod error;
 pub mod gateway;

@@ -10,6 +10,7 @@ use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_cloudwatchlogs::Client;
+use aws_sdk_cloudwatchlogs::config::Config;
 use aws_sdk_cloudwatchlogs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudwatchlogs::operation::put_log_events::{PutLogEventsError, PutLogEventsOutput};
 use aws_sdk_cloudwatchlogs::types::{InputLogEvent, RejectedLogEventsInfo};
@@ -19,8 +20,10 @@ use crate::domain::delivery::LogEvent;
 use crate::error::{PutError, Source};
 use crate::ports::AuditLog;
 
-/// One attempt at one call may take this long; a flush leaves time for a second one.
-const ATTEMPT_LIMIT: Duration = Duration::from_millis(900);
+/// One attempt at one call may take this long, and no longer than leaves time for a second one.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(2);
+/// The wait before a second attempt, at most.
+const BACKOFF: Duration = Duration::from_millis(100);
 /// Finding credentials and opening a connection included.
 const CONNECT_LIMIT: Duration = Duration::from_millis(700);
 /// One call with its repetitions may take this long; the caller's deadline comes on top.
@@ -55,11 +58,7 @@ impl CloudWatchAuditLog {
                     .build();
                 let config = aws_config::defaults(BehaviorVersion::latest())
                     .timeout_config(timeouts)
-                    .retry_config(
-                        RetryConfig::standard()
-                            .with_max_attempts(2)
-                            .with_initial_backoff(Duration::from_millis(100)),
-                    )
+                    .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(BACKOFF))
                     .load()
                     .await;
                 Client::new(&config)
@@ -70,18 +69,23 @@ impl CloudWatchAuditLog {
     async fn call(
         &self,
         events: Vec<InputLogEvent>,
+        deadline: Instant,
     ) -> Result<PutLogEventsOutput, SdkError<PutLogEventsError>> {
-        self.client()
-            .await
+        let client = self.client().await;
+        let half = deadline.saturating_duration_since(Instant::now()).saturating_sub(BACKOFF) / 2;
+        let attempts = TimeoutConfig::builder().operation_attempt_timeout(half.min(ATTEMPT_LIMIT)).build();
+        client
             .put_log_events()
             .log_group_name(&self.group)
             .log_stream_name(self.stream)
             .set_log_events(Some(events))
+            .customize()
+            .config_override(Config::builder().timeout_config(attempts))
             .send()
             .await
     }
 
-    async fn send(&self, batch: &[LogEvent]) -> Result<Vec<usize>, PutError> {
+    async fn send(&self, batch: &[LogEvent], deadline: Instant) -> Result<Vec<usize>, PutError> {
         let events = batch
             .iter()
             .map(|event| {
@@ -89,11 +93,11 @@ impl CloudWatchAuditLog {
             })
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| PutError::Invalid(error.into()))?;
-        let mut result = self.call(events.clone()).await;
+        let mut result = self.call(events.clone(), deadline).await;
         let missing = result.as_ref().is_err_and(|error| error.code() == Some("ResourceNotFoundException"));
         if missing && !self.tried_to_create_stream.swap(true, Ordering::Relaxed) {
             self.create_stream().await;
-            result = self.call(events).await;
+            result = self.call(events, deadline).await;
         }
         match result {
             Ok(output) => Ok(output
@@ -124,7 +128,7 @@ impl CloudWatchAuditLog {
 #[async_trait]
 impl AuditLog for CloudWatchAuditLog {
     async fn put(&self, batch: &[LogEvent], deadline: Instant) -> Result<Vec<usize>, PutError> {
-        let sent = tokio::time::timeout_at(deadline.into(), self.send(batch)).await;
+        let sent = tokio::time::timeout_at(deadline.into(), self.send(batch, deadline)).await;
         sent.unwrap_or_else(|_| {
             let source: Source = "no answer within the time there was".into();
             Err(PutError::Unavailable(source))

@@ -15,6 +15,8 @@ use crate::ports::Courier;
 pub(super) struct Carrier<'a> {
     pub(super) trail: &'a AuditTrail,
     pub(super) deadline: Instant,
+    /// From then on, what has been achieved is enough: it is to be stored before more is sent.
+    pub(super) enough: Instant,
 }
 
 /// An event on its way, and its place in the answer.
@@ -104,12 +106,15 @@ impl Carrier<'_> {
         let mut refused = vec![false; parcels.len()];
         let mut batches = batches(&events);
         batches.reverse();
+        let mut achieved = false;
         while let Some(range) = batches.pop() {
-            if Instant::now() >= self.deadline {
+            let now = Instant::now();
+            if now >= self.deadline || (achieved && now >= self.enough) {
                 break;
             }
             match self.trail.log.put(&events[range.clone()], self.deadline).await {
                 Ok(rejected) => {
+                    achieved = true;
                     for offset in 0..range.len() {
                         let parcel = &parcels[range.start + offset];
                         if !rejected.contains(&offset) {
@@ -125,6 +130,7 @@ impl Carrier<'_> {
                     }
                 }
                 Err(PutError::Invalid(error)) if range.len() == 1 => {
+                    achieved = true;
                     let parcel = &parcels[range.start];
                     fates[parcel.index] = dead(parcel, &chain(error.as_ref()));
                 }

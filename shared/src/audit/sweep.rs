@@ -10,6 +10,15 @@ use crate::error::chain;
 /// Rows held by one transaction of a delivery, at most: about a megabyte of events.
 const HOLD: u16 = 1_000;
 
+/// A transaction of a delivery begins no further call after this time: what has been delivered must be stored before
+/// the server ends it for being idle (`idle_in_transaction_session_timeout`, 10 s as a role default), or all of it
+/// would be sent again.
+const HOLD_LIMIT: Duration = Duration::from_secs(4);
+
+/// With less time than this the sweep begins nothing any more: a call that is cut short may have stored its events, and
+/// the next tick would send them again.
+const CALL_RESERVE: Duration = Duration::from_secs(1);
+
 /// From this age on a row is the sweep's: whoever wrote it has had its chance.
 pub const SWEEP_AGE: Duration = Duration::from_secs(30);
 
@@ -17,12 +26,11 @@ impl AuditTrail {
     /// Sends what this process wrote and has not sent yet, all of it, until `deadline`. What could not be sent from the
     /// outbox is left to the sweep; what has no outbox row is kept for the next flush. Never fails.
     pub async fn flush(&self, deadline: Instant) -> Carried {
-        let carrier = Carrier { trail: self, deadline };
         let mut total = Carried::default();
         loop {
             let direct = std::mem::take(&mut self.waiting().direct);
             if !direct.is_empty() {
-                let again = carrier.carry_direct(direct).await;
+                let again = Carrier { trail: self, deadline, enough: deadline }.carry_direct(direct).await;
                 let failed = !again.is_empty();
                 self.waiting().direct.extend(again);
                 if failed {
@@ -37,7 +45,7 @@ impl AuditTrail {
             }
             let later = written.split_off(written.len().min(HOLD.into()));
             self.waiting().written.extend(later);
-            match self.deliver(Selection::These(&written), &carrier).await {
+            match self.deliver(Selection::These(&written), deadline).await {
                 Some(carried) if carried.delivered + carried.dead == carried.held => total.add(carried),
                 Some(carried) => {
                     total.add(carried);
@@ -50,22 +58,25 @@ impl AuditTrail {
 
     /// Sends what stayed behind, oldest first, until nothing is left or `deadline`. Never fails.
     pub async fn sweep(&self, deadline: Instant) -> Carried {
-        let carrier = Carrier { trail: self, deadline };
         let mut total = Carried::default();
-        while Instant::now() < deadline {
+        while Instant::now() + CALL_RESERVE < deadline {
             let which = Selection::OlderThan { age: SWEEP_AGE, limit: HOLD };
-            let Some(carried) = self.deliver(which, &carrier).await else { break };
+            let Some(carried) = self.deliver(which, deadline).await else { break };
             total.add(carried);
-            // Nothing left, or nothing that could be sent now.
-            if carried.held < usize::from(HOLD) || carried.delivered + carried.dead == 0 {
+            let gone = carried.delivered + carried.dead;
+            // Nothing that could be sent now, or nothing left.
+            if gone == 0 || (gone == carried.held && carried.held < usize::from(HOLD)) {
                 break;
             }
         }
         total
     }
 
-    async fn deliver(&self, which: Selection<'_>, carrier: &Carrier<'_>) -> Option<Carried> {
-        match self.outbox.deliver(which, carrier, carrier.deadline).await {
+    async fn deliver(&self, which: Selection<'_>, deadline: Instant) -> Option<Carried> {
+        let now = Instant::now();
+        let reserved = deadline.checked_sub(CALL_RESERVE).unwrap_or(now);
+        let carrier = Carrier { trail: self, deadline, enough: reserved.min(now + HOLD_LIMIT) };
+        match self.outbox.deliver(which, &carrier, deadline).await {
             Ok(carried) => Some(carried),
             Err(error) => {
                 tracing::warn!(

@@ -339,6 +339,29 @@ async fn past_the_deadline_nothing_is_sent_and_everything_kept() {
 }
 
 #[tokio::test]
+async fn a_sweep_goes_on_as_long_as_it_gets_somewhere() {
+    // A day apart: a batch each.
+    let created = |day: &str| Schedule {
+        created_at: Timestamp::parse(&format!("2026-02-{day}T08:00:00Z")).unwrap(),
+        ..schedule()
+    };
+    let mut calls = 0;
+    let bench = Bench::new(move |_| {
+        calls += 1;
+        if calls == 2 { Err(PutError::Unavailable("throttled".into())) } else { Ok(Vec::new()) }
+    });
+    for day in ["01", "03", "05"] {
+        bench.record(EventType::Created, created(day));
+    }
+    bench.age_all();
+
+    let carried = bench.trail.sweep(soon()).await;
+
+    assert_eq!(carried.delivered, 3);
+    assert!(bench.left().is_empty());
+}
+
+#[tokio::test]
 async fn a_sweep_that_gets_nowhere_ends() {
     let bench = Bench::new(down);
     for _ in 0..1_500 {

@@ -53,10 +53,14 @@ enum Happened {
 impl Environment {
     /// Starts a process.
     pub async fn start(launch: Arc<Launch>, output: &Output) -> Result<Self> {
-        let program = super::binary(&launch.name)?;
+        let (program, args) = match &launch.program {
+            Some((program, args)) => (program.clone(), args.as_slice()),
+            None => (super::binary(&launch.name)?, [].as_slice()),
+        };
         let api = RuntimeApi::start(&launch.name, launch.refuse_extensions).await?;
         let mut command = Command::new(&program);
         command
+            .args(args)
             .env_clear()
             .env("PATH", settings::path())
             .envs(super::lambda_variables(&launch.name, &api.address.to_string()))

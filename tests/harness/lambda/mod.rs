@@ -97,6 +97,7 @@ pub fn lambda_variables(name: &str, runtime_api: &str) -> BTreeMap<String, Strin
 #[derive(Clone, Debug)]
 pub struct Launch {
     name: String,
+    program: Option<(PathBuf, Vec<String>)>,
     env: Env,
     timeout: Duration,
     freeze: bool,
@@ -108,11 +109,19 @@ impl Launch {
     pub fn of(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            program: None,
             env: Env::new(),
             timeout: Duration::from_secs(10),
             freeze: true,
             refuse_extensions: None,
         }
+    }
+
+    /// Another program than the function's own binary, with its arguments.
+    #[must_use]
+    pub fn program(self, program: PathBuf, args: &[&str]) -> Self {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        Self { program: Some((program, args)), ..self }
     }
 
     /// Its environment variables.

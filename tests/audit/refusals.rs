@@ -1,0 +1,241 @@
+//! Events that CloudWatch Logs does not want: it is asked once more, and what it never takes is kept, told, and in
+//! nobody's way.
+
+use harness::api::Api;
+use harness::cloudwatch::limits::{MAX_BYTES, Rejected};
+use harness::cloudwatch::{CloudWatch, Fault};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::trail::{self, assert_exact, copies, create, dead, ids, run, sweep, waiting};
+use crate::support::{A_MOMENT, LIMIT, in_seconds, only, text, turn_on};
+
+/// The first event of a batch is refused for its time.
+const FIRST: Fault = Fault::Reject(Rejected { too_old_end: Some(1), expired_end: None, too_new_start: None });
+
+/// Creates while CloudWatch Logs is down; gives the ids of their events in order.
+async fn backlog(cloudwatch: &CloudWatch, api: &Api, count: usize) -> Vec<Uuid> {
+    cloudwatch.from_now_on(Fault::UNAVAILABLE);
+    for _ in 0..count {
+        create(api).await;
+    }
+    api.settle().await;
+    cloudwatch.heal();
+    let waiting = waiting(api).await;
+    assert_eq!(waiting.len(), count);
+    waiting
+}
+
+/// The event that a function's log holds whole, at ERROR.
+async fn logged_whole(api: &Api, function: &str, id: Uuid) -> Value {
+    let whole = |line: &str| line.contains("audit_event") && line.contains(&id.to_string());
+    let line = api.function(function).await.wait_for_log(whole, LIMIT).await;
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["level"], "ERROR", "{line:#}");
+    let event: Value = serde_json::from_str(text(&line, "audit_event")).unwrap();
+    harness::audit_events::assert_valid(&event);
+    event
+}
+
+#[tokio::test]
+async fn an_event_too_old_for_cloudwatch_is_sent_again_with_the_time_of_sending_and_says_when_it_occurred() {
+    let (cloudwatch, api) = trail::start().await;
+    let events = backlog(&cloudwatch, &api, 3).await;
+    let long_ago = in_seconds(-15 * 24 * 60 * 60);
+    trail::alter(&api, events[1], &json!({ "created_at": long_ago })).await;
+    let before = harness::clock::now().timestamp_millis();
+
+    let report = sweep(&api).await;
+
+    assert_eq!(report["audit_delivered"], 3, "{report:#}");
+    let stored = assert_exact(&cloudwatch, &api).await;
+    assert_eq!(copies(&stored).len(), 3);
+    let at = ids(&stored).iter().position(|id| *id == events[1]).unwrap();
+    assert_eq!(stored[at]["occurred_at"], long_ago);
+    assert!(cloudwatch.stored()[at].timestamp >= before, "{:?}", cloudwatch.stored()[at]);
+}
+
+#[tokio::test]
+async fn expired_and_too_new_events_are_sent_again_too_and_only_they() {
+    let (cloudwatch, api) = trail::start().await;
+    let events = backlog(&cloudwatch, &api, 3).await;
+    let rejected = Rejected { too_old_end: None, expired_end: Some(1), too_new_start: Some(2) };
+    cloudwatch.next(1, Fault::Reject(rejected));
+
+    let report = sweep(&api).await;
+
+    assert_eq!(report["audit_delivered"], 3, "{report:#}");
+    assert_eq!(ids(&assert_exact(&cloudwatch, &api).await), [events[1], events[0], events[2]]);
+}
+
+#[tokio::test]
+async fn an_event_refused_for_its_time_keeps_that_in_mind_when_the_second_attempt_fails() {
+    let (cloudwatch, api) = trail::start().await;
+    let events = backlog(&cloudwatch, &api, 2).await;
+    cloudwatch.next(1, FIRST);
+    cloudwatch.from_now_on(Fault::UNAVAILABLE);
+
+    let report = sweep(&api).await;
+    assert_eq!(report["audit_delivered"], 1, "{report:#}");
+    assert_eq!(waiting(&api).await, [events[0]]);
+
+    cloudwatch.heal();
+    let before = harness::clock::now().timestamp_millis();
+    sweep(&api).await;
+
+    let stored = assert_exact(&cloudwatch, &api).await;
+    assert_eq!(ids(&stored), [events[1], events[0]]);
+    assert!(cloudwatch.stored()[1].timestamp >= before, "the time of sending at once");
+}
+
+#[tokio::test]
+async fn an_event_refused_twice_is_dead_with_a_reason_and_logged_whole_and_the_others_arrive() {
+    let (cloudwatch, api) = trail::start().await;
+    let events = backlog(&cloudwatch, &api, 3).await;
+    cloudwatch.next(2, FIRST);
+
+    let report = sweep(&api).await;
+
+    assert_eq!(report["audit_delivered"], 2, "{report:#}");
+    assert_eq!(report["audit_backlog"], 0, "{report:#}");
+    assert_eq!(report["audit_dead"], 1, "{report:#}");
+    let metric = |line: &str| line.contains("_aws") && line.contains(r#""AuditEventsDead":1"#);
+    api.function("schedule-processor").await.wait_for_log(metric, LIMIT).await;
+    let [(id, reason)] = &dead(&api).await[..] else { panic!("one is dead") };
+    assert_eq!(*id, events[0]);
+    assert!(reason.contains("time of sending"), "{reason}");
+    assert_eq!(logged_whole(&api, "schedule-processor", *id).await["event_id"], id.to_string());
+    assert_eq!(ids(&assert_exact(&cloudwatch, &api).await), events[1..]);
+
+    let report = sweep(&api).await;
+    assert_eq!(report["audit_delivered"], 0, "the dead are not sent again: {report:#}");
+    assert_eq!(cloudwatch.stored().len(), 2);
+}
+
+#[tokio::test]
+async fn when_cloudwatchs_clock_is_two_weeks_ahead_the_event_is_dead_and_logged_whole_by_its_own_function() {
+    let (cloudwatch, api) = trail::start().await;
+    cloudwatch.stop_clock(harness::clock::now() + chrono::TimeDelta::days(15));
+
+    let created = create(&api).await;
+    api.settle().await;
+
+    let [(id, _)] = dead(&api).await[..] else { panic!("one is dead") };
+    let event = logged_whole(&api, "create-schedule", id).await;
+    assert_eq!(event["schedule_id"], created.json["id"]);
+    assert_exact(&cloudwatch, &api).await;
+}
+
+#[tokio::test]
+async fn one_poison_event_in_500_is_found_and_dead_and_499_are_delivered_once() {
+    let (cloudwatch, api) = trail::start().await;
+    backlog(&cloudwatch, &api, 1).await;
+    trail::multiply(&api, 499).await;
+    let poisoned = waiting(&api).await[321];
+    trail::alter(&api, poisoned, &json!({ "reason": "poison" })).await;
+    cloudwatch.from_now_on(Fault::Poison("poison"));
+
+    let report = sweep(&api).await;
+
+    assert_eq!(report["audit_delivered"], 499, "{report:#}");
+    assert_eq!(report["audit_backlog"], 0, "{report:#}");
+    let [(id, reason)] = &dead(&api).await[..] else { panic!("one is dead") };
+    assert_eq!(*id, poisoned);
+    assert!(reason.contains("InvalidParameterException"), "{reason}");
+    assert_eq!(logged_whole(&api, "schedule-processor", poisoned).await["schedule"]["reason"], "poison");
+    let events = assert_exact(&cloudwatch, &api).await;
+    assert!(copies(&events).into_values().all(|copies| copies == 1));
+    assert!(cloudwatch.puts().len() < 30, "bisected, not tried one by one");
+}
+
+#[tokio::test]
+async fn an_event_of_more_than_a_megabyte_is_dead_and_logged_whole_and_never_sent() {
+    let (cloudwatch, api) = trail::start().await;
+    let huge = "x".repeat(MAX_BYTES);
+    let sql = "insert into feature_flag_schedules (flag_id, scheduled_at, updates)
+               select id, now() - interval '1 hour', jsonb_build_object('colour', $1::text) from feature_flags";
+    api.database.connect().await.execute(sql, &[&huge]).await.unwrap();
+    let created = create(&api).await;
+    api.make_due(text(&created.json, "id"), A_MOMENT).await;
+
+    let report = api.tick().await.value();
+
+    assert_eq!((&report["applied"], &report["failed_invalid_updates"]), (&json!(1), &json!(1)), "{report:#}");
+    assert_eq!(report["audit_dead"], 1, "{report:#}");
+    let [(id, reason)] = &dead(&api).await[..] else { panic!("one is dead") };
+    assert!(reason.contains("larger than"), "{reason}");
+    let event = logged_whole(&api, "schedule-processor", *id).await;
+    assert_eq!(event["schedule"]["updates"]["colour"], huge);
+    // The row came from another tool, without a created event.
+    run(&api, "delete from feature_flag_schedules where created_by is null").await;
+    run(&api, "delete from audit_outbox").await;
+    assert_eq!(assert_exact(&cloudwatch, &api).await.len(), 2);
+}
+
+#[tokio::test]
+async fn whatever_was_typed_an_event_is_one_json_object_and_says_just_that() {
+    let (cloudwatch, api) = trail::start().await;
+    let reasons = [
+        "first line\nsecond line\r\nthird\u{85}\u{2028}\u{2029}",
+        "\u{1b}[2J\u{1b}[31mred\u{1b}[0m\u{7}\u{8}\u{7f}",
+        r#"{"event_type":"flag_schedule.applied"}"#,
+        r#"", "level": "ERROR", "x": ""#,
+        "\\\\ \\n \\u0000 \\",
+        "\u{202e}esrever\u{202c} \u{200f}\u{2066}isolated\u{2069} \u{feff}",
+        "ünïcödé 日本語 👩‍👩‍👧‍👦 \u{10ffff}",
+        "' or 1=1; drop table audit_outbox; -- %s ${jndi:ldap://x} {{7*7}} <script>",
+        "\t\u{1}\u{1f}",
+        "",
+    ];
+    let flags =
+        [r#"{"flag":"key"}"#, "\u{202e}yek\u{202c}", r#"a"b\c/d?e=f&g#h"#, "日本語 👩‍👩‍👧‍👦", "' or 1=1; --"];
+    let token = api.admin();
+    for flag in flags {
+        api.flag(flag, "production").await;
+    }
+
+    for (reason, flag) in reasons.into_iter().zip(flags.into_iter().cycle()) {
+        let mut body = turn_on();
+        body["reason"] = json!(reason);
+        let created = api.create(&token, flag, "", &body).await;
+        assert_eq!(created.status, 201, "{reason:?} {flag:?} {created:?}");
+        let id = text(&created.json, "id");
+        let encoded: String = reason.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let cancelled = api.cancel(&token, flag, id, &format!("reason={encoded}")).await;
+        assert_eq!(cancelled.status, 200, "{reason:?} {flag:?} {cancelled:?}");
+
+        api.settle().await;
+        // One JSON object on one line each, or they could not be read.
+        let events: Vec<Value> =
+            cloudwatch.events().into_iter().filter(|event| event["schedule_id"] == id).collect();
+        for event_type in ["flag_schedule.created", "flag_schedule.cancelled"] {
+            let event = only(&events, event_type);
+            assert_eq!(event["schedule"]["reason"], reason);
+            assert_eq!(event["flag_key"], flag);
+        }
+        assert_eq!(only(&events, "flag_schedule.cancelled")["cancel_reason"], reason);
+    }
+    assert_eq!(assert_exact(&cloudwatch, &api).await.len(), reasons.len() * 2);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_dead_and_logged_and_the_others_arrive() {
+    let (cloudwatch, api) = trail::start().await;
+    let events = backlog(&cloudwatch, &api, 3).await;
+    let sql = format!(
+        "update audit_outbox set event_type = 'flag_schedule.forgotten' where event_id = '{}'",
+        events[1]
+    );
+    run(&api, &sql).await;
+
+    let report = sweep(&api).await;
+
+    assert_eq!(report["audit_delivered"], 2, "{report:#}");
+    let [(id, reason)] = &dead(&api).await[..] else { panic!("one is dead") };
+    assert_eq!(*id, events[1]);
+    assert!(reason.contains("flag_schedule.forgotten"), "{reason}");
+    let told = |line: &str| line.contains("ERROR") && line.contains(&id.to_string());
+    api.function("schedule-processor").await.wait_for_log(told, LIMIT).await;
+    run(&api, "update audit_outbox set event_type = 'flag_schedule.created'").await;
+    assert_eq!(ids(&assert_exact(&cloudwatch, &api).await), [events[0], events[2]]);
+}
