@@ -114,6 +114,41 @@ async fn with_writing_the_outbox_forbidden_the_operation_succeeds_and_the_event_
 }
 
 #[tokio::test]
+async fn with_insert_on_the_outbox_revoked_while_the_functions_run_nothing_is_lost() {
+    let api = Api::start().await;
+    api.flag("new-checkout", "production").await;
+    let before = api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
+    api.settle().await;
+    let client = api.database.connect().await;
+    client.batch_execute("revoke insert on audit_outbox from current_user").await.unwrap();
+
+    let during = api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
+    let cancelled = api.cancel(&api.admin(), "new-checkout", text(&before.json, "id"), "").await;
+    api.make_due(text(&during.json, "id"), A_MOMENT).await;
+    let report = api.tick().await.value();
+
+    assert_eq!((during.status, cancelled.status), (201, 200));
+    assert_eq!(report["applied"], 1, "{report:#}");
+    assert_eq!(api.events().await.len(), 4);
+}
+
+#[tokio::test]
+async fn with_the_outbox_locked_the_operation_succeeds_and_the_event_arrives_directly() {
+    let api = Api::start().await;
+    api.flag("new-checkout", "production").await;
+    let mut somebody = api.database.connect().await;
+    let lock = somebody.transaction().await.unwrap();
+    lock.batch_execute("lock table audit_outbox in exclusive mode").await.unwrap();
+
+    let created = api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
+
+    assert_eq!(created.status, 201, "{created:?}");
+    let events = api.events().await;
+    assert_eq!(only(&events, "flag_schedule.created")["schedule_id"], text(&created.json, "id"));
+    lock.rollback().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_refused_extension_leaves_the_delivery_to_the_sweep() {
     let api = Api::with().launch("create-schedule", |launch| launch.refuse_extensions(403)).start().await;
     api.flag("new-checkout", "production").await;
