@@ -49,7 +49,7 @@ bench: setup ## Measures, each figure beside its floor, on what is deployed
 	@cargo build --quiet --release $(FUNCTIONS:%=--package %)
 	@cargo build $(LOCAL) --bins
 	@echo "measuring"
-	@FUNCTIONS_DIR=$(or $(CARGO_TARGET_DIR),target)/release $(STACK) test -- $(dir $(STACK))bench
+	@FUNCTIONS_DIR=$(abspath $(or $(CARGO_TARGET_DIR),target)/release) $(STACK) test -- $(dir $(STACK))bench
 
 build: setup ## Builds the deployable functions for this machine's architecture, target/lambda/*/bootstrap.zip
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" cargo lambda build --release --output-format zip $(FUNCTIONS:%=--package %)

@@ -74,17 +74,16 @@ where
     H: AsyncFn(&App, &Request) -> Result<Reply, Problem>,
 {
     let finished = Finished::default();
-    let audit = AssertUnwindSafe(&*app.audit);
+    let audit = &app.audit;
     let flush = service_fn(|event: lambda_extension::LambdaEvent| {
         let finished = finished.clone();
-        let audit = &audit;
         async move {
             if let NextEvent::Invoke(invoke) = event.next {
                 let deadline = deadline_of(invoke.deadline_ms);
                 finished.wait_for(&invoke.request_id, deadline - FLUSH_RESERVE).await;
-                let flushed = AssertUnwindSafe(flush(audit, deadline)).catch_unwind().await;
-                if flushed.is_err() {
-                    tracing::error!("delivering audit events panicked; they stay in the outbox");
+                flush(audit, deadline).await;
+                while finished.wait_for_another(deadline - FLUSH_RESERVE).await {
+                    flush(audit, deadline).await;
                 }
             }
             // An extension that returns an error would end the process.
@@ -164,9 +163,12 @@ async fn terminated() {
     }
 }
 
+/// Delivers, and never panics: an extension that does ends the process.
 async fn flush(audit: &AuditTrail, deadline: Instant) {
     let end = (Instant::now() + FLUSH_LIMIT).min(deadline - FLUSH_RESERVE);
-    audit.flush(end).await;
+    if AssertUnwindSafe(audit.flush(end)).catch_unwind().await.is_err() {
+        tracing::error!("delivering audit events panicked; they stay in the outbox");
+    }
 }
 
 /// From an event to a response: never fails, never panics, never runs out of time.
@@ -235,16 +237,38 @@ struct Finished(watch::Sender<Progress>);
 
 #[derive(Default)]
 struct Progress {
-    count: u64,
+    begun: u64,
+    over: u64,
     last: String,
 }
 
+impl Progress {
+    fn is_idle(&self) -> bool {
+        self.begun <= self.over
+    }
+}
+
 impl Finished {
+    fn begin(&self) {
+        self.0.send_modify(|progress| progress.begun += 1);
+    }
+
     fn record(&self, request_id: String) {
         self.0.send_modify(|progress| {
-            progress.count += 1;
+            progress.over += 1;
             progress.last = request_id;
         });
+    }
+
+    /// Waits for the invocation that is under way; `false` when there is none, or it did not end in time. On Lambda there
+    /// is none, because it waits for the extension; `cargo lambda watch` does not wait, and drops the event that would
+    /// have woken the extension for it.
+    async fn wait_for_another(&self, deadline: Instant) -> bool {
+        let mut progress = self.0.subscribe();
+        if progress.borrow_and_update().is_idle() {
+            return false;
+        }
+        tokio::time::timeout_at(deadline.into(), progress.wait_for(Progress::is_idle)).await.is_ok()
     }
 
     /// Waits until this invocation is over: it is the last one that was, or the next one that will be, for there is no
@@ -252,8 +276,8 @@ impl Finished {
     /// sends every extension the events of all functions, so that the id alone is not enough to go by.)
     async fn wait_for(&self, request_id: &str, deadline: Instant) {
         let mut progress = self.0.subscribe();
-        let before = progress.borrow().count;
-        let over = progress.wait_for(|progress| progress.count > before || progress.last == request_id);
+        let before = progress.borrow().over;
+        let over = progress.wait_for(|progress| progress.over > before || progress.last == request_id);
         if tokio::time::timeout_at(deadline.into(), over).await.is_err() {
             tracing::debug!(request_id, "the invocation did not end before its deadline");
         }
@@ -290,6 +314,7 @@ where
     fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
         let request_id = invocation.context.request_id.clone();
         let finished = self.finished.clone();
+        finished.begin();
         let record: Recorder = Box::new(move |result| {
             finished.record(request_id);
             result

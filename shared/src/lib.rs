@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! functions -> lambda, http -> service, processor -> ports -> domain -> (std, serde, chrono, uuid)
+//!                                audit --------------> ports
 //!                                adapters -----------> ports
 //! ```
 //!

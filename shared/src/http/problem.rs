@@ -216,6 +216,7 @@ impl Problem {
     fn faults(&self) -> Vec<InputFault> {
         match self {
             Self::Invalid(faults) => faults.clone(),
+            Self::MalformedRequest => vec![InputFault::in_body(&[], "the request around it cannot be read")],
             Self::Service(ServiceError::NotInTime { database_now }) => vec![InputFault::in_body(
                 &["scheduled_at"],
                 format!("must be later than now ({database_now}) and at most {MAX_DAYS_AHEAD} days ahead"),

@@ -46,9 +46,9 @@ impl ConnectionsError {
     }
 }
 
-/// What makes TLS connections under these settings. Without TLS it is never used, and knows no roots.
+/// What makes TLS connections under these settings. Without TLS it is never used; a bad file is told all the same.
 pub(super) fn connector(settings: &DatabaseSettings) -> Result<Tls, ConnectionsError> {
-    let roots = if settings.tls { roots(settings.ca_file.as_deref())? } else { RootCertStore::empty() };
+    let roots = roots(settings.ca_file.as_deref())?;
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)

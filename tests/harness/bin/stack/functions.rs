@@ -16,16 +16,21 @@ use harness::http::{self, Answer};
 use harness::lambda::{binary, lambda_variables};
 use harness::{Error, Result, settings};
 use hyper::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 /// How long anything may take that is asked of a function here.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// The function that the server hands requests to which none of the routes fits. Nobody would ever answer them.
+const NO_ROUTE: &str = "_";
 
 /// The running server and the functions behind it.
 pub struct Functions {
     server: Guarded,
     functions: Vec<Guarded>,
+    no_route: JoinHandle<()>,
 }
 
 impl Functions {
@@ -61,7 +66,8 @@ impl Functions {
                 user: None,
             })
         });
-        Ok(Self { server, functions: functions.into_iter().collect::<Result<_>>()? })
+        let no_route = harness::background::spawn(answer_no_route(port));
+        Ok(Self { server, functions: functions.into_iter().collect::<Result<_>>()?, no_route })
     }
 
     /// Waits until the server or one of the functions ends by itself. Cancel-safe.
@@ -77,10 +83,43 @@ impl Functions {
 
     /// Stops the functions and the server.
     pub async fn stop(self) {
+        self.no_route.abort();
         for function in self.functions {
             function.stop().await;
         }
         self.server.stop().await;
+    }
+}
+
+/// Answers what no route fits as API Gateway does.
+async fn answer_no_route(port: u16) {
+    let runtime = format!("http://127.0.0.1:{port}/.rt/{NO_ROUTE}/2018-06-01/runtime/invocation");
+    let response = json!({
+        "statusCode": 404,
+        "headers": {"content-type": "application/json"},
+        "body": json!({"message": "Not Found"}).to_string(),
+        "isBase64Encoded": false,
+        "cookies": [],
+    });
+    loop {
+        // It waits there until there is one.
+        let next =
+            http::send(Method::GET, &format!("{runtime}/next"), &[], "", Duration::from_secs(3600)).await;
+        let id = next.ok().and_then(|answer| {
+            answer
+                .headers
+                .get("lambda-runtime-aws-request-id")
+                .and_then(|id| id.to_str().ok())
+                .map(str::to_owned)
+        });
+        let Some(id) = id else {
+            // The server is starting or ending.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let url = format!("{runtime}/{id}/response");
+        // Whoever asked may have gone; the next one is still there.
+        let _ = http::send(Method::POST, &url, &[], response.to_string(), LIMIT).await;
     }
 }
 
