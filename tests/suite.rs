@@ -12,6 +12,7 @@ mod database;
 mod deploy;
 mod idempotency;
 mod migrations;
+mod model;
 mod processor;
 mod structure;
 mod support;

@@ -16,11 +16,18 @@ pub(super) enum Fault {
     Unavailable,
     /// Something in the outbox's way: its table, a column or the permission is missing, or it is locked.
     MaybeOutbox,
-    /// The data was refused: a constraint, a trigger, a value out of range.
+    /// The data was refused: a constraint, a trigger with whatever code of its own, a value out of range.
     Data,
     /// Anything else: a bug, or a schema that is not up to date.
     Other,
 }
+
+/// The classes of error codes that PostgreSQL itself gives: appendix A of its manual.
+const OWN_CLASSES: [&str; 44] = [
+    "00", "01", "02", "03", "08", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21", "22", "23",
+    "24", "25", "26", "27", "28", "2B", "2D", "2F", "34", "38", "39", "3B", "3D", "3F", "40", "42", "44",
+    "53", "54", "55", "57", "58", "72", "F0", "HV", "P0", "XX",
+];
 
 /// Reads an error.
 pub(super) fn fault(error: &Error) -> Fault {
@@ -46,6 +53,8 @@ pub(super) fn fault(error: &Error) -> Fault {
     match &code.code()[..2] {
         "23" if db.table() == Some("audit_outbox") => Fault::MaybeOutbox,
         "22" | "23" | "44" | "54" | "P0" => Fault::Data,
+        // Not one of the server's own: a trigger has made it up.
+        class if !OWN_CLASSES.contains(&class) => Fault::Data,
         // 57014 is a statement that ran into its time limit; the rest of 57 is a server going down or coming up.
         "57" if *code == SqlState::QUERY_CANCELED => Fault::Unavailable,
         "08" | "57" => Fault::Connection,
