@@ -64,6 +64,24 @@ async fn stored_updates_that_cannot_be_read_fail_with_a_reason_and_harm_no_other
 }
 
 #[tokio::test]
+async fn stored_updates_nested_too_deep_to_be_read_fail_and_harm_no_other() {
+    let api = Api::start().await;
+    let flag = api.flag("a", "production").await;
+    let other = api.flag("b", "production").await;
+    let deep = stored(&api, flag, json!({}), 60).await;
+    let sql = "update feature_flag_schedules set updates = (repeat('[', 200) || repeat(']', 200))::jsonb where id = $1";
+    api.database.connect().await.execute(sql, &[&deep]).await.unwrap();
+    stored(&api, other, json!({"enabled": true}), 60).await;
+
+    let report = api.tick().await.value();
+
+    assert_eq!(report["applied"], 1, "{report:#}");
+    assert_eq!(report["failed_invalid_updates"], 1, "{report:#}");
+    assert_eq!(api.flag_state("b", "production").await, (true, 0));
+    assert_eq!(row(&api, deep).await.0, "failed");
+}
+
+#[tokio::test]
 async fn two_schedules_of_one_flag_due_together_are_applied_in_their_order() {
     let api = Api::start().await;
     api.flag("a", "production").await;

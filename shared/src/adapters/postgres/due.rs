@@ -221,7 +221,9 @@ async fn read_due(transaction: &Transaction<'_>, flags: &mut [DueFlag]) -> Resul
     for row in rows {
         now = row.try_get("database_now")?;
         let apply_by: Option<DateTime<Utc>> = row.try_get("apply_by")?;
-        let Json(updates) = row.try_get::<_, Json<Value>>("updates")?;
+        // What is nested too deep to be read is as bad as any other text there, and must not stop the others.
+        let updates = row.try_get::<_, Json<Value>>("updates");
+        let updates = updates.map_or_else(|_| Value::from("unreadable"), |Json(updates)| updates);
         let due = DueSchedule {
             id: ScheduleId(row.try_get("id")?),
             apply_by: apply_by.map(Timestamp::cut),
