@@ -1,5 +1,6 @@
 //! One tick: apply what is due, then send audit events that stayed behind.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -132,8 +133,9 @@ impl Processor {
             }
         }
         let Some((reason, schedules)) = batch.without_outbox else { return };
+        let ended: HashMap<_, _> = batch.ended.iter().map(|ended| (ended.id, ended)).collect();
         for schedule in schedules {
-            let Some(ended) = batch.ended.iter().find(|ended| ended.id == schedule.id) else { continue };
+            let Some(ended) = ended.get(&schedule.id) else { continue };
             let event_type =
                 if schedule.status == Status::Applied { EventType::Applied } else { EventType::Failed };
             let change = match &ended.outcome {

@@ -118,7 +118,7 @@ fn schedule() -> Schedule {
     let time = |text| Timestamp::parse(text).unwrap();
     Schedule {
         id: ScheduleId(Uuid::now_v7()),
-        flag_key: FlagKey::stored("new-checkout".to_owned()),
+        flag_key: FlagKey::parse("new-checkout".to_owned()).unwrap(),
         environment: Environment::default(),
         scheduled_at: time("2026-02-09T09:00:00Z"),
         apply_by: None,

@@ -29,12 +29,6 @@ impl FlagKey {
         check_name(&text, NAME_MAX).map(|()| Self(text))
     }
 
-    /// Takes a key from the flag table as it is: the flag's owner decides what is stored there.
-    #[must_use]
-    pub fn stored(text: String) -> Self {
-        Self(text)
-    }
-
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -49,12 +43,6 @@ impl Environment {
     /// [`TextError`] when the length or a character is not allowed.
     pub fn parse(text: String) -> Result<Self, TextError> {
         check_name(&text, NAME_MAX).map(|()| Self(text))
-    }
-
-    /// Takes a name from the flag table as it is.
-    #[must_use]
-    pub fn stored(text: String) -> Self {
-        Self(text)
     }
 
     /// The name as text.

@@ -55,8 +55,8 @@ mod tests {
 
     fn flag(key: &str, environment: &str) -> FlagAddress {
         FlagAddress {
-            key: FlagKey::stored(key.to_owned()),
-            environment: Environment::stored(environment.to_owned()),
+            key: FlagKey::parse(key.to_owned()).unwrap(),
+            environment: Environment::parse(environment.to_owned()).unwrap(),
         }
     }
 

@@ -12,7 +12,7 @@ fn time(text: &str) -> Timestamp {
 fn schedule() -> Schedule {
     Schedule {
         id: ScheduleId(Uuid::from_u128(1)),
-        flag_key: FlagKey::stored("new-checkout".to_owned()),
+        flag_key: FlagKey::parse("new-checkout".to_owned()).unwrap(),
         environment: Environment::default(),
         scheduled_at: time("2026-02-09T09:00:00Z"),
         apply_by: None,
