@@ -12,7 +12,7 @@ use crate::domain::audit_event::EventContext;
 use crate::domain::delivery::{AuditBacklog, Carried, Fate, LogEvent, OutboxRow, Selection};
 use crate::domain::flag::{FlagAddress, FlagState};
 use crate::domain::step::{
-    Batch, Cancellation, Cancelled, Created, Creation, DuePosition, Page, PageQuery, StillDue,
+    Batch, Cancellation, Cancelled, Created, Creation, Page, PageQuery, Progress, StillDue,
 };
 use crate::domain::time::Timestamp;
 use crate::error::{PutError, Source, StoreError};
@@ -38,12 +38,13 @@ pub trait ScheduleStore: Send + Sync {
     /// Repeating it with the same event id has no further effect.
     async fn cancel(&self, cancellation: &Cancellation) -> Result<Cancelled, StoreError>;
 
-    /// Claims flags that have something due beyond `after`, puts what is due of each through `decide`, and stores the
-    /// outcome: flags, schedules and events together. Flags locked by somebody are left for later. What the database
-    /// refuses because of one schedule's data is failed as such; the rest is stored. Ends by `deadline`, at the latest.
+    /// Claims flags that have something due beyond what `progress` says is done, puts what is due of each through
+    /// `decide`, and stores the outcome: flags, schedules and events together. Notes in `progress` how far it came. Flags locked by somebody are passed over.
+    /// What the database refuses because of one schedule's data is failed as such, a flag that runs into the database's
+    /// time limits is left, and the rest is stored. Ends by `deadline`, at the latest.
     async fn apply_due(
         &self,
-        after: Option<DuePosition>,
+        progress: &mut Progress,
         context: &EventContext,
         decide: &Decide,
         deadline: Instant,

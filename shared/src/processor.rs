@@ -11,7 +11,7 @@ use crate::domain::apply::{self, Outcome};
 use crate::domain::audit_event::{EventContext, EventType};
 use crate::domain::delivery::{AuditBacklog, Carried};
 use crate::domain::schedule::Status;
-use crate::domain::step::{Batch, StillDue};
+use crate::domain::step::{Batch, Progress, StillDue};
 use crate::error::{StoreError, chain};
 use crate::ports::{AuditOutbox, ScheduleStore};
 
@@ -50,6 +50,8 @@ pub struct TickReport {
     pub oldest_audit_event_age_ms: Option<u64>,
     /// Audit events that can never be delivered.
     pub audit_dead: Option<u64>,
+    /// Flags that an error kept it from working on; what is due of them is the next tick's.
+    pub flags_left: u64,
     /// Whether an error ended the work early; what it left is the next tick's.
     pub interrupted: bool,
     /// How long applying took, in milliseconds; the rest is delivering events and counting what is left.
@@ -105,23 +107,31 @@ impl Processor {
         deadline: Instant,
         report: &mut TickReport,
     ) -> Result<(), StoreError> {
-        let mut position = None;
+        let mut progress = Progress::default();
+        let mut first_error = None;
         let mut ended_in_pass = 0;
         while Instant::now() < before(deadline, RESERVE) {
             // A batch that has begun may use some of the reserve, rather than be rolled back.
             let batch_end = before(deadline, RESERVE / 2);
-            let batch = self.store.apply_due(position, context, &apply::decide, batch_end).await?;
+            let mut batch = self.store.apply_due(&mut progress, context, &apply::decide, batch_end).await?;
             ended_in_pass += batch.ended.len();
-            position = batch.next;
+            for (flag, error) in batch.left.drain(..) {
+                tracing::error!(flag_id = %flag.0, error = chain(&*error), "a flag is left to the next tick");
+                report.flags_left += 1;
+                first_error.get_or_insert(error);
+            }
             self.take_note(batch, context, report);
-            if position.is_none() {
+            if progress.after.is_none() {
                 if ended_in_pass == 0 {
                     break;
                 }
                 ended_in_pass = 0;
             }
         }
-        Ok(())
+        match first_error {
+            Some(error) if report.ended() == 0 => Err(StoreError::Refused(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Counts what a batch did, and tells the audit trail where its events are.

@@ -7,7 +7,7 @@
 //! - [`history`]: histories, generated so that they shrink;
 //! - [`world`]: the real thing, and [`audit_log`], where its events go;
 //! - [`play`]: plays a history on both, and [`comparison`] holds one against the other;
-//! - `randomised`, `races`, `volume`, `poison`: the tests.
+//! - `randomised`, `races`, `volume`, `poison`, `slow`: the tests.
 
 mod audit_log;
 mod comparison;
@@ -17,5 +17,6 @@ mod poison;
 mod races;
 mod randomised;
 mod reference;
+mod slow;
 mod volume;
 mod world;

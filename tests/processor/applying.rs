@@ -79,6 +79,13 @@ async fn stored_updates_nested_too_deep_to_be_read_fail_and_harm_no_other() {
     assert_eq!(report["failed_invalid_updates"], 1, "{report:#}");
     assert_eq!(api.flag_state("b", "production").await, (true, 0));
     assert_eq!(row(&api, deep).await.0, "failed");
+    // What it was can still be read, as text.
+    let text = "[".repeat(200) + &"]".repeat(200);
+    let listed = api.list(&api.admin(), "a", "").await;
+    assert_eq!(listed.status, 200, "{listed:?}");
+    assert_eq!(listed.json["schedules"][0]["updates"], text);
+    let events = api.events().await;
+    assert_eq!(only(&events, "flag_schedule.failed")["schedule"]["updates"], text);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 use super::statements::statements;
 
 /// Fifty thousand finished schedules and a thousand pending ones, half of them due, of a hundred flags; one flag has a
-/// third of everything.
+/// third of everything. Of audit events, twenty thousand dead ones and a hundred to deliver.
 const HISTORY: &str = "
     insert into feature_flags (flag_key) select 'flag-' || n from generate_series(1, 100) n;
     insert into feature_flag_schedules (flag_id, scheduled_at, status, updates, applied_at, failed_at, cancelled_at)
@@ -20,6 +20,10 @@ const HISTORY: &str = "
     select f.id, now() + (n - 500) * interval '1 minute', '{\"enabled\": true}'
     from generate_series(1, 1000) n
     join feature_flags f on f.flag_key = 'flag-' || case when n % 3 = 0 then 1 else 1 + n % 100 end;
+    insert into audit_outbox (event_id, event_type, context, schedule, written_at, dead_at, dead_reason)
+    select gen_random_uuid(), 'flag_schedule.applied', '{}', '{}', now() - n * interval '1 minute',
+        case when n > 100 then now() end, case when n > 100 then 'refused twice' end
+    from generate_series(1, 20100) n;
     analyze";
 
 /// The index of what is pending.
@@ -28,6 +32,10 @@ const PENDING: &str = "feature_flag_schedules_pending_idx";
 const OF_A_FLAG: &str = "feature_flag_schedules_flag_";
 /// The primary key.
 const BY_ID: &str = "feature_flag_schedules_pkey";
+/// The index of what is to be delivered.
+const UNDELIVERED: &str = "audit_outbox_undelivered_idx";
+/// Any index of the audit events.
+const OF_AN_EVENT: &str = "audit_outbox_";
 /// How a plan says that it reads the table that grows from its first row to its last.
 const WHOLE_TABLE: &str = "Seq Scan on feature_flag_schedules";
 
@@ -43,6 +51,20 @@ async fn what_runs_all_the_time_does_not_read_the_whole_history() {
     let due = one(&client, due).await;
     let one_flag = one(&client, "select array[id]::text from feature_flags where flag_key = 'flag-1'").await;
     let all_flags = one(&client, "select array_agg(id)::text from feature_flags").await;
+    let events = "select array_agg(event_id)::text from (
+            select event_id from audit_outbox where dead_at is null limit 10
+        ) o";
+    let events = one(&client, events).await;
+    // Ten flags with a due schedule each, as the processor writes them back.
+    let outcomes = "select format(
+            '%L::uuid[], %L::boolean[], %L::integer[], %L::uuid[], %L::uuid[], %L::text[], %L::text[], %L::text[], %L::jsonb[]',
+            array_agg(flag_id), array_agg(true), array_agg(1), array_agg(id), array_agg(gen_random_uuid()),
+            array_agg('applied'::text), array_agg(null::text), array_agg(null::text), array_agg('{}'::jsonb)
+        ) from (
+            select distinct on (flag_id) flag_id, id from feature_flag_schedules
+            where status = 'pending' and scheduled_at <= now() order by flag_id limit 10
+        ) s";
+    let outcomes = one(&client, outcomes).await;
     let start = "null, null, null";
     let oldest = "timestamptz '-infinity', timestamptz '-infinity', '00000000-0000-0000-0000-000000000000'";
     let first = "null, null, 51";
@@ -52,8 +74,8 @@ async fn what_runs_all_the_time_does_not_read_the_whole_history() {
 
     let mut faults = Vec::new();
     for (statement, index, values) in [
-        ("claim_flags", PENDING, format!("({start}, 1000)")),
-        ("claim_flags", PENDING, format!("({oldest}, 1000)")),
+        ("claim_flags", PENDING, format!("({start}, 1000, array[]::uuid[])")),
+        ("claim_flags", PENDING, format!("({oldest}, 1000, array[]::uuid[])")),
         ("count_due", PENDING, String::new()),
         ("read_due", OF_A_FLAG, format!("('{one_flag}', 100)")),
         ("read_due", OF_A_FLAG, format!("('{all_flags}', 100)")),
@@ -65,6 +87,11 @@ async fn what_runs_all_the_time_does_not_read_the_whole_history() {
         // One status is rare in its flag, the other one is not there at all.
         ("list_schedules", OF_A_FLAG, format!("('flag-1', 'production', 'failed', {first})")),
         ("list_schedules", OF_A_FLAG, format!("('flag-3', 'production', 'applied', {first})")),
+        ("record_outcomes", BY_ID, format!("({outcomes}, '{{}}', false)")),
+        ("hold_events", OF_AN_EVENT, format!("('{events}')")),
+        ("hold_oldest_events", UNDELIVERED, "(30, 1000)".to_owned()),
+        ("settle_events", OF_AN_EVENT, format!("('{events}', '{events}', '{events}', array['r'])")),
+        ("count_events", UNDELIVERED, String::new()),
         ("cancel_schedule", BY_ID, format!("({cancel}, {event})")),
         ("find_schedule", BY_ID, format!("('{due}')")),
     ] {

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -210,7 +211,7 @@ pub struct Schedule {
     /// Where it stands.
     pub status: Status,
     /// What it changes, as stored: see [`Schedule::updates`].
-    #[serde(rename = "updates")]
+    #[serde(rename = "updates", deserialize_with = "whatever_is_stored")]
     pub stored_updates: Value,
     /// Why it was scheduled.
     pub reason: Option<String>,
@@ -249,6 +250,13 @@ impl Schedule {
     pub fn flag(&self) -> FlagAddress {
         FlagAddress { key: self.flag_key.clone(), environment: self.environment.clone() }
     }
+}
+
+/// Reads what another tool may have stored: JSON that is nested too deep to be read becomes its own text, so that the
+/// row stays readable.
+fn whatever_is_stored<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    let raw = Box::<RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(raw.get()).unwrap_or_else(|_| Value::from(raw.get())))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::apply::Outcome;
 use super::audit_event::{EventContext, EventId};
-use super::flag::FlagAddress;
+use super::flag::{FlagAddress, FlagId};
 use super::schedule::{IdempotencyKey, NewSchedule, Schedule, ScheduleId, Status};
 use super::time::Timestamp;
 use crate::error::Source;
@@ -125,7 +125,7 @@ pub enum Cancelled {
 }
 
 /// A position in the order in which due schedules are claimed: `scheduled_at`, `created_at`, `id`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DuePosition {
     /// `scheduled_at` in microseconds since 1970.
     pub scheduled_at_micros: i64,
@@ -135,13 +135,34 @@ pub struct DuePosition {
     pub id: ScheduleId,
 }
 
+/// How far a tick has come. The store moves it; the processor only keeps it from batch to batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Beyond this, the work goes on; `None` at the oldest, where each pass over all that is due begins.
+    pub after: Option<DuePosition>,
+    /// Flags that this tick leaves alone: an error stood in the way.
+    pub left: Vec<FlagId>,
+    /// How far those batches would have come that took too long, the largest first: up to there, smaller ones.
+    pub too_slow: Vec<DuePosition>,
+}
+
+impl Progress {
+    /// A batch has come this far; `None` when nothing due lies beyond it.
+    pub fn pass(&mut self, reached: Option<DuePosition>) {
+        self.after = reached;
+        while self.too_slow.last().is_some_and(|end| reached.is_none_or(|reached| reached >= *end)) {
+            self.too_slow.pop();
+        }
+    }
+}
+
 /// What one [`apply_due`](crate::ports::ScheduleStore::apply_due) did.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Where the next batch begins; `None` when nothing due was left to look at.
-    pub next: Option<DuePosition>,
     /// The transitions, committed.
     pub ended: Vec<Ended>,
+    /// Flags that could not be worked on, and why; what is due of them stays so.
+    pub left: Vec<(FlagId, Source)>,
     /// Set when the outbox could not be written: the events, which must be delivered directly.
     pub without_outbox: Option<(Source, Vec<Schedule>)>,
 }

@@ -4,12 +4,14 @@
 //! request. Limits nest: the server's lock and statement timeouts (role defaults, see the operations guide) lie below
 //! [`STATEMENT_LIMIT`], which lies below the handler's and the function's.
 
+use std::error::Error;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
 use thiserror::Error;
 use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Config, Row};
 
@@ -225,11 +227,17 @@ impl QueryError {
         }
     }
 
+    /// Whether the server gave up for the time it took: its lock or its statement timeout.
+    pub(super) fn is_time_limit(&self) -> bool {
+        let limits = [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED];
+        matches!(self, Self::Driver(error) if error.code().is_some_and(|code| limits.contains(code)))
+    }
+
     /// The server's own words, without the statement.
     pub(super) fn words(&self) -> String {
         match self {
             Self::Driver(error) => words(error),
-            Self::Store(error) => error.to_string(),
+            Self::Store(error) => error.source().map_or_else(|| error.to_string(), ToString::to_string),
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Order of locks everywhere: flag, then schedule. The usual batch costs a constant number of statements. Where the
 //! database refuses it, the batch is done again with savepoints: split until the culprit stands alone, or stored
-//! without audit rows where the outbox is what is in the way.
+//! without audit rows where the outbox is what is in the way. Where it runs into a lock or statement timeout, the
+//! batch is made smaller, down to the one flag that is then left to the next tick.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -18,13 +19,13 @@ use super::connection::{Connections, QueryError, within};
 use super::fault::Fault;
 use super::outbox::{age, unsigned};
 use super::piece::{Piece, split};
-use super::schedules::{field, read_schedule};
+use super::schedules::field;
 use super::statement::Change;
 use crate::domain::apply::{DueFlag, DueSchedule, Failure};
 use crate::domain::audit_event::EventContext;
 use crate::domain::flag::{FlagId, FlagState};
 use crate::domain::schedule::{Schedule, ScheduleId};
-use crate::domain::step::{Batch, DuePosition, StillDue};
+use crate::domain::step::{Batch, DuePosition, Progress, StillDue};
 use crate::domain::time::Timestamp;
 use crate::error::StoreError;
 use crate::ports::Decide;
@@ -38,33 +39,57 @@ const COUNT_DUE: &str = include_str!("sql/count_due.sql");
 const WINDOW: i64 = 5_000;
 /// Schedules of one flag in one batch, at most: always the oldest.
 const PER_FLAG: i64 = 100;
+/// By how much a batch is made smaller that ran into a time limit: twice, and it looks at one schedule.
+const NARROWER: i64 = 71;
 /// A batch may take this long.
 const BATCH_LIMIT: Duration = Duration::from_secs(20);
+/// The reason that is stored with a schedule has at most this many characters: a trigger may say anything.
+const REASON_MAX: usize = 500;
 
 pub(super) async fn apply_due(
     connections: &Connections,
-    after: Option<DuePosition>,
+    progress: &mut Progress,
     context: &EventContext,
     decide: &Decide,
     deadline: Instant,
 ) -> Result<Batch, StoreError> {
     let deadline = deadline.min(Instant::now() + BATCH_LIMIT);
-    let mut step = Step { after, context, decide, carefully: false };
-    let mut repeated = false;
+    let (mut carefully, mut repeated) = (false, false);
     loop {
+        let window = window(progress);
+        let mut step = Step { progress, context, decide, carefully, window, claim: Claim::default() };
         let mut client = connections.get(deadline).await?;
         let result = within(deadline, step.run(&mut client)).await;
-        match connections.finish(client, result, "a batch of due schedules").await {
-            Ok(batch) => return Ok(batch),
-            Err(error) => match error.fault() {
-                Fault::Data | Fault::MaybeOutbox if !step.carefully => step.carefully = true,
-                // Repeating is safe even if the commit went through and only its answer was lost: what is done is not
-                // due any more.
-                Fault::Connection | Fault::Conflict if !repeated => repeated = true,
-                _ => return Err(error.into()),
-            },
+        let result = connections.finish(client, result, "a batch of due schedules").await;
+        let Claim { reached, looked_at_all, flag } = step.claim;
+        let error = match result {
+            Ok(batch) => {
+                progress.pass(reached.filter(|_| !looked_at_all));
+                progress.left.extend(batch.left.iter().map(|(flag, _)| *flag));
+                return Ok(batch);
+            }
+            Err(error) => error,
+        };
+        match (error.fault(), reached, flag) {
+            (Fault::Data | Fault::MaybeOutbox | Fault::Other, ..) if !carefully => carefully = true,
+            // Repeating is safe even if the commit went through and only its answer was lost: what is done is not due
+            // any more.
+            (Fault::Connection | Fault::Conflict, ..) if !repeated => repeated = true,
+            (_, Some(reached), _) if error.is_time_limit() && window > 1 => progress.too_slow.push(reached),
+            (_, Some(reached), Some(flag)) if error.is_time_limit() => {
+                progress.too_slow.clear();
+                progress.pass(Some(reached));
+                progress.left.push(flag);
+                return Ok(Batch { left: vec![(flag, error.into_source())], ..Batch::default() });
+            }
+            _ => return Err(error.into()),
         }
     }
+}
+
+/// How many due schedules to look at: fewer, as long as this is where more took too long.
+fn window(progress: &Progress) -> i64 {
+    progress.too_slow.iter().fold(WINDOW, |window, _| (window / NARROWER).max(1))
 }
 
 pub(super) async fn still_due(connections: &Connections) -> Result<StillDue, StoreError> {
@@ -75,18 +100,33 @@ pub(super) async fn still_due(connections: &Connections) -> Result<StillDue, Sto
 
 /// One batch, in one transaction.
 struct Step<'a> {
-    after: Option<DuePosition>,
+    progress: &'a Progress,
     context: &'a EventContext,
     decide: &'a Decide,
     /// With savepoints, after the database has refused the plain way.
     carefully: bool,
+    /// Due schedules that the claim looks at.
+    window: i64,
+    /// What it found.
+    claim: Claim,
+}
+
+/// What a claim found.
+#[derive(Default)]
+struct Claim {
+    /// The position reached, if anything was due.
+    reached: Option<DuePosition>,
+    /// Whether nothing due lies beyond.
+    looked_at_all: bool,
+    /// The last flag that was claimed: with the smallest window, the only one.
+    flag: Option<FlagId>,
 }
 
 impl Step<'_> {
-    async fn run(&self, client: &mut Object) -> Result<Batch, QueryError> {
+    async fn run(&mut self, client: &mut Object) -> Result<Batch, QueryError> {
         let mut transaction = client.transaction().await?;
-        let (mut flags, next) = self.claim(&transaction).await?;
-        let mut batch = Batch { next, ..Batch::default() };
+        let mut flags = self.claim(&transaction).await?;
+        let mut batch = Batch::default();
         let now = read_due(&transaction, &mut flags).await?;
         flags.retain(|flag| !flag.due.is_empty());
         if flags.is_empty() {
@@ -94,6 +134,8 @@ impl Step<'_> {
             return Ok(batch);
         }
         if self.carefully {
+            // What is checked no sooner than at the commit could not be told apart there.
+            transaction.batch_execute("set constraints all immediate").await?;
             self.record_carefully(&mut transaction, flags, now, &mut batch).await?;
         } else {
             let piece = Piece::decided(&flags, self.decide, now);
@@ -104,14 +146,13 @@ impl Step<'_> {
         Ok(batch)
     }
 
-    async fn claim(
-        &self,
-        transaction: &Transaction<'_>,
-    ) -> Result<(Vec<DueFlag>, Option<DuePosition>), QueryError> {
+    async fn claim(&mut self, transaction: &Transaction<'_>) -> Result<Vec<DueFlag>, QueryError> {
         let micros = |micros| DateTime::from_timestamp_micros(micros);
-        let scheduled_at = self.after.and_then(|after| micros(after.scheduled_at_micros));
-        let created_at = self.after.and_then(|after| micros(after.created_at_micros));
-        let id = self.after.map(|after| after.id.0);
+        let after = self.progress.after;
+        let scheduled_at = after.and_then(|after| micros(after.scheduled_at_micros));
+        let created_at = after.and_then(|after| micros(after.created_at_micros));
+        let id = after.map(|after| after.id.0);
+        let left: Vec<Uuid> = self.progress.left.iter().map(|flag| flag.0).collect();
         let rows = transaction
             .query_typed(
                 CLAIM,
@@ -119,14 +160,20 @@ impl Step<'_> {
                     (&scheduled_at, Type::TIMESTAMPTZ),
                     (&created_at, Type::TIMESTAMPTZ),
                     (&id, Type::UUID),
-                    (&WINDOW, Type::INT8),
+                    (&self.window, Type::INT8),
+                    (&left, Type::UUID_ARRAY),
                 ],
             )
             .await?;
-        let Some(first) = rows.first() else { return Ok((Vec::new(), None)) };
-        let next = if first.try_get::<_, i64>("looked_at")? < WINDOW { None } else { Some(position(first)?) };
+        let Some(first) = rows.first() else { return Ok(Vec::new()) };
         let flags = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
-        Ok((flags.into_iter().flatten().collect(), next))
+        let flags: Vec<DueFlag> = flags.into_iter().flatten().collect();
+        self.claim = Claim {
+            reached: Some(position(first)?),
+            looked_at_all: first.try_get::<_, i64>("looked_at")? < self.window,
+            flag: flags.last().map(|flag| flag.id),
+        };
+        Ok(flags)
     }
 
     /// Splits what the database refuses until the culprit stands alone, fails it, and stores the rest.
@@ -139,6 +186,7 @@ impl Step<'_> {
     ) -> Result<(), QueryError> {
         let mut states: HashMap<FlagId, FlagState> = HashMap::new();
         let mut pieces = vec![(flags, None)];
+        let mut sound = false;
         while let Some((mut flags, rejection)) = pieces.pop() {
             for flag in &mut flags {
                 flag.state = states.get(&flag.id).copied().unwrap_or(flag.state);
@@ -152,23 +200,44 @@ impl Step<'_> {
                     states.extend(piece.states());
                     batch.ended.extend(piece.ended);
                 }
-                Err(error) if error.fault() != Fault::Data => return Err(error),
+                Err(error) if !self.may_be_data(&error, &mut sound, transaction, batch).await? => {
+                    return Err(error);
+                }
                 Err(error) if rejection.is_some() => {
                     // Not even the failure can be stored: the row stays pending, and harms nobody else.
-                    let schedule_id = piece.ended.first().map(|ended| ended.id.to_string());
-                    tracing::error!(
-                        schedule_id,
-                        reason = error.words(),
-                        "a schedule can neither be applied nor failed"
-                    );
+                    let culprit = flags.first().map(|flag| (flag.id, error.into_source()));
+                    batch.left.extend(culprit);
                 }
                 Err(error) => match split(flags) {
                     (first, Some(second)) => pieces.extend([(second, None), (first, None)]),
-                    (culprit, None) => pieces.push((culprit, Some(error.words()))),
+                    (culprit, None) => pieces.push((culprit, Some(reason(&error)))),
                 },
             }
         }
         Ok(())
+    }
+
+    /// Whether an error is about the data of the piece that met it. Some codes say so. Others are those of a schema that
+    /// is not up to date or of a missing permission, but a trigger may end with any of them: then, and only then, the
+    /// same statement works when there is nothing to write.
+    async fn may_be_data(
+        &self,
+        error: &QueryError,
+        sound: &mut bool,
+        transaction: &mut Transaction<'_>,
+        batch: &mut Batch,
+    ) -> Result<bool, QueryError> {
+        match error.fault() {
+            Fault::Data => Ok(true),
+            Fault::Connection | Fault::Conflict | Fault::Unavailable => Ok(false),
+            Fault::MaybeOutbox | Fault::Other if error.is_time_limit() => Ok(false),
+            Fault::MaybeOutbox | Fault::Other => {
+                if !*sound {
+                    *sound = self.record_piece(transaction, &Piece::default(), batch).await.is_ok();
+                }
+                Ok(*sound)
+            }
+        }
     }
 
     /// Stores a piece from a savepoint, without audit rows where the outbox is in the way.
@@ -178,6 +247,7 @@ impl Step<'_> {
         piece: &Piece,
         batch: &mut Batch,
     ) -> Result<(), QueryError> {
+        let mut refused = None;
         if batch.without_outbox.is_none() {
             let savepoint = transaction.savepoint("piece").await?;
             match record(&savepoint, RECORD.with_event(), piece, self.context, false).await {
@@ -187,7 +257,7 @@ impl Step<'_> {
                     if error.fault() != Fault::MaybeOutbox {
                         return Err(error);
                     }
-                    batch.without_outbox = Some((error.into_source(), Vec::new()));
+                    refused = Some(error);
                 }
             }
         }
@@ -195,10 +265,12 @@ impl Step<'_> {
         match record(&savepoint, &RECORD.alone(), piece, self.context, true).await {
             Ok(recorded) => {
                 savepoint.commit().await?;
-                batch
-                    .without_outbox
-                    .iter_mut()
-                    .for_each(|(_, schedules)| schedules.extend_from_slice(&recorded));
+                // Now it is known that it was the outbox.
+                let refused = refused.map(|error| (error.into_source(), Vec::new()));
+                batch.without_outbox = batch.without_outbox.take().or(refused);
+                if let Some((_, schedules)) = &mut batch.without_outbox {
+                    schedules.extend(recorded);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -250,15 +322,13 @@ async fn record(
     params.push((&alone, Type::BOOL));
     let row = transaction.query_typed_one(sql, &params).await?;
     piece.check_counts(&row)?;
-    let schedules: Option<Json<Vec<Value>>> = row.try_get("schedules")?;
-    let schedules = schedules.map(|Json(schedules)| schedules).unwrap_or_default();
-    schedules
-        .into_iter()
-        .map(|value| {
-            let id = value["id"].as_str().and_then(|id| id.parse().ok()).unwrap_or_default();
-            read_schedule(value, ScheduleId(id)).map_err(QueryError::Store)
-        })
-        .collect()
+    let schedules: Option<Json<Vec<Schedule>>> = row.try_get("schedules")?;
+    Ok(schedules.map(|Json(schedules)| schedules).unwrap_or_default())
+}
+
+/// The server's words, for people.
+fn reason(error: &QueryError) -> String {
+    error.words().chars().take(REASON_MAX).collect()
 }
 
 fn claimed(row: &Row) -> Result<Option<DueFlag>, Error> {

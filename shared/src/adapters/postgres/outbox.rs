@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use deadpool_postgres::Object;
-use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
@@ -113,13 +112,13 @@ fn outbox_row(row: &Row) -> Result<OutboxRow, tokio_postgres::Error> {
 
 fn facts(row: &Row) -> Result<EventFacts, Source> {
     let event_type: &str = row.try_get("event_type")?;
-    let Json(context) = row.try_get::<_, Json<Value>>("context")?;
-    let Json(schedule) = row.try_get::<_, Json<Value>>("schedule")?;
+    let Json(context) = row.try_get("context")?;
+    let Json(schedule) = row.try_get("schedule")?;
     Ok(EventFacts {
         event_type: EventType::parse(event_type)
             .ok_or_else(|| format!("unknown event type {event_type:?}"))?,
-        context: serde_json::from_value(context)?,
-        schedule: serde_json::from_value(schedule)?,
+        context,
+        schedule,
     })
 }
 

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 
@@ -16,8 +15,8 @@ use crate::domain::audit_event::EventContext;
 use crate::domain::flag::FlagAddress;
 use crate::domain::schedule::{IdempotencyKey, Schedule, ScheduleId};
 use crate::domain::step::{
-    Batch, Cancellation, Cancelled, Created, Creation, DuePosition, EventPlace, Page, PagePosition,
-    PageQuery, Recorded, StillDue,
+    Batch, Cancellation, Cancelled, Created, Creation, EventPlace, Page, PagePosition, PageQuery, Progress,
+    Recorded, StillDue,
 };
 use crate::domain::time::Timestamp;
 use crate::error::{Source, StoreError};
@@ -127,12 +126,12 @@ impl ScheduleStore for Postgres {
 
     async fn apply_due(
         &self,
-        after: Option<DuePosition>,
+        progress: &mut Progress,
         context: &EventContext,
         decide: &Decide,
         deadline: Instant,
     ) -> Result<Batch, StoreError> {
-        super::due::apply_due(&self.connections, after, context, decide, deadline).await
+        super::due::apply_due(&self.connections, progress, context, decide, deadline).await
     }
 
     async fn still_due(&self) -> Result<StillDue, StoreError> {
@@ -200,16 +199,13 @@ pub(super) fn field<'a, T: tokio_postgres::types::FromSql<'a>>(
 
 /// Reads a schedule from the JSON that a statement of ours made of its row; `None` where it made none.
 fn schedule(row: &Row, column: &str, id: ScheduleId) -> Result<Option<Schedule>, StoreError> {
-    let json: Option<Json<Value>> = field(row, column)?;
-    json.map(|Json(value)| read_schedule(value, id)).transpose()
-}
-
-/// Reads a schedule.
-pub(super) fn read_schedule(value: Value, id: ScheduleId) -> Result<Schedule, StoreError> {
-    serde_json::from_value(value).map_err(|error| StoreError::Corrupt {
-        table: "feature_flag_schedules",
-        column: "one of its columns",
-        id: id.to_string(),
-        source: error.into(),
-    })
+    match row.try_get::<_, Option<Json<Schedule>>>(column) {
+        Ok(schedule) => Ok(schedule.map(|Json(schedule)| schedule)),
+        Err(error) => Err(StoreError::Corrupt {
+            table: "feature_flag_schedules",
+            column: "one of its columns",
+            id: id.to_string(),
+            source: error.into(),
+        }),
+    }
 }

@@ -1,4 +1,4 @@
--- claim_flags: locks the flags of the oldest due schedules beyond a position. One row for each claimed flag, with the
+-- claim_flags: locks the flags of the oldest due schedules beyond a position, but for those left alone. One row for each claimed flag, with the
 -- position reached; one row without a flag when all of them are locked by others; no row when nothing is due.
 with
 -- The oldest of what is due, by the database's clock.
@@ -8,6 +8,7 @@ due as (
     where status = 'pending'
         and scheduled_at <= now()
         and ($1::timestamptz is null or (scheduled_at, created_at, id) > ($1, $2, $3))
+        and flag_id <> all ($5::uuid[])
     order by scheduled_at, created_at, id
     limit $4
 ),
