@@ -1,9 +1,12 @@
 //! Two thousand histories, each the same whenever it is played: number `n` is made from the seed `n`.
 //!
-//! `MODEL_CASES` plays more of them, `MODEL_SEED` begins at another: a failure names its seed and how to play it again.
+//! `MODEL_CASES` plays more of them, or `MODEL_MINUTES` as many as there is time for, and then says what happened in them;
+//! `MODEL_SEED` begins at another: a failure names its seed and how to play it again.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use harness::settings;
 use proptest::strategy::Strategy;
@@ -29,6 +32,9 @@ fn number(name: &str) -> Option<u64> {
 /// How much of everything has happened: histories in which nothing happens would agree with any model.
 #[derive(Debug, Default)]
 struct Tally {
+    histories: AtomicU64,
+    ticks: AtomicU64,
+    kills: AtomicU64,
     applied: AtomicU64,
     failed: AtomicU64,
     cancelled: AtomicU64,
@@ -36,8 +42,12 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&self, model: &Model) {
+    fn count(&self, history: &History, model: &Model) {
         use super::reference::End;
+        let ticks = || history.rounds.iter().map(|round| &round.ticks);
+        self.histories.fetch_add(1, Ordering::Relaxed);
+        self.ticks.fetch_add(ticks().map(|ticks| ticks.processors as u64).sum(), Ordering::Relaxed);
+        self.kills.fetch_add(ticks().map(|ticks| ticks.kills.len() as u64).sum(), Ordering::Relaxed);
         let ends = |fits: fn(&End) -> bool| {
             let ends = model.schedules.iter().filter_map(|schedule| schedule.end.as_ref());
             ends.filter(|end| fits(end)).count() as u64
@@ -49,49 +59,66 @@ impl Tally {
         self.deleted.fetch_add(deleted, Ordering::Relaxed);
     }
 
-    fn counts(&self) -> [u64; 4] {
-        [&self.applied, &self.failed, &self.cancelled, &self.deleted]
+    fn counts(&self) -> [u64; 6] {
+        [&self.ticks, &self.kills, &self.applied, &self.failed, &self.cancelled, &self.deleted]
             .map(|count| count.load(Ordering::Relaxed))
+    }
+
+    fn tell(&self) {
+        let histories = self.histories.load(Ordering::Relaxed);
+        let [ticks, kills, applied, failed, cancelled, deleted] = self.counts();
+        // Straight to the terminal, past the capture of what tests print.
+        let _ = writeln!(
+            std::io::stderr(),
+            "{histories} histories: {ticks} ticks with {kills} kills; {applied} schedules applied, {failed} failed, \
+             {cancelled} cancelled; {deleted} flags deleted; no difference from the model"
+        );
     }
 }
 
 #[test]
 fn any_history_comes_out_as_the_model_says() {
     let first = number("MODEL_SEED").unwrap_or(1);
-    let cases = number("MODEL_CASES").unwrap_or(CASES);
+    let minutes = number("MODEL_MINUTES");
+    let cases = number("MODEL_CASES").unwrap_or(if minutes.is_some() { u64::MAX / 2 } else { CASES });
+    let end = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     let next = AtomicU64::new(first);
     let tally = Tally::default();
 
     let failures: Vec<String> = thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS.min(usize::try_from(cases).unwrap()))
-            .map(|_| scope.spawn(|| work(&next, first + cases, &tally)))
+            .map(|_| scope.spawn(|| work(&next, first + cases, end, &tally)))
             .collect();
         workers.into_iter().filter_map(|worker| worker.join().unwrap()).collect()
     });
 
     let shortest = failures.iter().min_by_key(|failure| failure.len());
     assert!(shortest.is_none(), "{}", shortest.unwrap());
-    if cases >= CASES {
+    let played = tally.histories.load(Ordering::Relaxed);
+    if played >= CASES {
         assert!(
-            tally.counts().iter().all(|count| *count > cases / 20),
+            tally.counts().iter().all(|count| *count > played / 20),
             "hardly anything happened: {tally:?}"
         );
+    }
+    if cases != CASES {
+        tally.tell();
     }
 }
 
 /// Plays one history after the other until there are no more, or one fails.
-fn work(next: &AtomicU64, end: u64, tally: &Tally) -> Option<String> {
+fn work(next: &AtomicU64, end: u64, deadline: Option<Instant>, tally: &Tally) -> Option<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let world = runtime.block_on(World::start(3));
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= end {
+        if seed >= end || deadline.is_some_and(|deadline| Instant::now() > deadline) {
             return None;
         }
         let failure = run(seed, |history| {
             let (model, mut found) = runtime.block_on(Play::of(&world, history));
             found.extend(runtime.block_on(differences(&world, &model)));
-            tally.count(&model);
+            tally.count(history, &model);
             found
         });
         if failure.is_some() {
