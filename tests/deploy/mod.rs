@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use harness::settings::{tool, workspace};
+use harness::settings::workspace;
 use serde_json::Value;
 
 /// What cargo knows of the workspace.
@@ -26,10 +26,7 @@ pub fn cargo_metadata() -> &'static Value {
 
 /// A YAML file of the repository.
 fn yaml(file: &str) -> Value {
-    let python = tool("python").unwrap_or_else(|error| panic!("{error}"));
-    let mut command = Command::new(python);
-    command.arg(workspace().join("tests/deploy/to_json.py")).arg(workspace().join(file));
-    output_as_json(&mut command)
+    harness::yaml::read(file).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn output_as_json(command: &mut Command) -> Value {

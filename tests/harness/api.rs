@@ -19,6 +19,12 @@ use crate::{audit_events, clock, settings};
 pub const SCHEDULES: &str = "/api/admin/flags/{flagKey}/schedule";
 /// `DELETE` of one schedule.
 pub const SCHEDULE: &str = "/api/admin/flags/{flagKey}/schedule/{scheduleId}";
+/// Method, route and function of each endpoint.
+pub const ENDPOINTS: [(&str, &str, &str); 3] = [
+    ("POST", SCHEDULES, "create-schedule"),
+    ("GET", SCHEDULES, "list-schedules"),
+    ("DELETE", SCHEDULE, "cancel-schedule"),
+];
 /// All functions.
 pub const FUNCTIONS: [&str; 5] =
     ["create-schedule", "list-schedules", "cancel-schedule", "schedule-processor", "migrate"];
@@ -290,12 +296,9 @@ pub fn cancel_request(flag: &str, schedule: &str, query: &str) -> Request {
 }
 
 fn function_of(request: &Request) -> &'static str {
-    match request.endpoint() {
-        ("POST", SCHEDULES) => "create-schedule",
-        ("GET", SCHEDULES) => "list-schedules",
-        ("DELETE", SCHEDULE) => "cancel-schedule",
-        (method, route) => panic!("no function serves {method} {route}"),
-    }
+    let (method, route) = request.endpoint();
+    let endpoint = ENDPOINTS.iter().find(|(other, pattern, _)| (*other, *pattern) == (method, route));
+    endpoint.map_or_else(|| panic!("no function serves {method} {route}"), |(.., function)| function)
 }
 
 /// EventBridge's event for a rule with a schedule.

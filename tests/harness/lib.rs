@@ -10,6 +10,8 @@
 //! - [`logs`]: the CloudWatch Logs emulator and what arrived there;
 //! - [`cloudwatch`]: CloudWatch Logs once more, strict and with faults on demand;
 //! - [`tokens`] and [`gateway`]: who asks, and how API Gateway hands it over;
+//! - [`front`]: the service behind HTTP, for clients that are not Rust;
+//! - [`openapi`]: what `docs/openapi.yaml` says, held against every answer;
 //! - [`postgres`]: a whole server, for tests that stop it;
 //! - [`proxy`]: a network that fails.
 
@@ -20,15 +22,18 @@ pub mod clock;
 pub mod cloudwatch;
 pub mod database;
 pub mod error;
+pub mod front;
 pub mod gateway;
 pub mod guard;
 pub mod http;
 pub mod lambda;
 pub mod logs;
+pub mod openapi;
 pub mod postgres;
 pub mod proxy;
 pub mod scratch;
 pub mod settings;
 pub mod tokens;
+pub mod yaml;
 
 pub use error::{Error, Result};

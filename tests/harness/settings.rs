@@ -14,6 +14,8 @@ pub const TEST_TEMPLATE_DATABASE: &str = "TEST_TEMPLATE_DATABASE";
 pub const TEST_LOGS_ENDPOINT: &str = "TEST_LOGS_ENDPOINT";
 /// `system` takes the machine's PostgreSQL instead of the one in `.venv`.
 pub const TEST_POSTGRES: &str = "TEST_POSTGRES";
+/// How many requests schemathesis makes for each operation.
+pub const SCHEMATHESIS_EXAMPLES: &str = "SCHEMATHESIS_EXAMPLES";
 /// Where the binaries of the functions are, when not beside the running program.
 pub const FUNCTIONS_DIR: &str = "FUNCTIONS_DIR";
 

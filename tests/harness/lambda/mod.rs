@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 pub use outcome::{End, Exit, FunctionError, Invocation, Outcome, Settled};
 
 use crate::error::{Error, Result};
-use crate::{background, guard, settings};
+use crate::{background, guard, openapi, settings};
 use environment::InitFailure;
 use life::{Command, Life, Status};
 use output::Output;
@@ -227,11 +227,17 @@ impl Function {
     }
 
     /// Invokes the function; returns as soon as the answer is there. Waits its turn behind earlier invocations.
+    ///
+    /// # Panics
+    /// When the answer is an endpoint's and is not as the OpenAPI description says.
     pub fn invoke<'a>(&'a self, event: &Value) -> impl Future<Output = Invocation> + use<'a> {
         self.invoke_bytes(event.to_string())
     }
 
     /// Invokes the function with any bytes as its event.
+    ///
+    /// # Panics
+    /// As [`Function::invoke`].
     pub fn invoke_bytes<'a, B: Into<Bytes>>(
         &'a self,
         event: B,
@@ -240,8 +246,13 @@ impl Function {
         async move {
             let (reply, answered) = oneshot::channel();
             self.status.send_modify(|status| status.open += 1);
-            self.send(Command::Invoke(event, reply));
-            answered.await.unwrap_or_else(|_| panic!("{}", gone()))
+            self.send(Command::Invoke(event.clone(), reply));
+            let invocation = answered.await.unwrap_or_else(|_| panic!("{}", gone()));
+            if let Outcome::Ok(answer) = &invocation.outcome {
+                let event = serde_json::from_slice(&event).unwrap_or_default();
+                openapi::assert_described(self.name(), &event, answer);
+            }
+            invocation
         }
     }
 

@@ -1,0 +1,69 @@
+//! Every answer that a test gets from the three HTTP functions is held against `docs/openapi.yaml`, whatever the test is
+//! about, and so is every request that was carried out: what the service accepts has to be described as well.
+
+mod document;
+mod exchange;
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+pub use document::{Document, Operation, entries, faults, items};
+use exchange::Contract;
+
+use crate::yaml;
+
+/// The description's path in the repository.
+pub const FILE: &str = "docs/openapi.yaml";
+
+/// The description.
+///
+/// # Panics
+/// When it cannot be read.
+pub fn document() -> &'static Document {
+    static DOCUMENT: OnceLock<Document> = OnceLock::new();
+    DOCUMENT.get_or_init(|| Document::new(yaml::read(FILE).unwrap_or_else(|error| panic!("{error}"))))
+}
+
+/// Checks what a function made of an event. Functions that are no endpoint are not described.
+///
+/// # Panics
+/// When status, a header or the body of the answer is not described, or not as described; or when the answer is a
+/// success and the request is not one that is described. With all faults.
+pub fn assert_described(function: &str, event: &Value, answer: &Value) {
+    let faults = faults_of(function, event, answer);
+    assert!(
+        faults.is_empty(),
+        "what {function} did is not what {FILE} says:\n  {}\nrequest: {event:#}\nanswer: {answer:#}",
+        faults.join("\n  ")
+    );
+}
+
+/// What [`assert_described`] finds.
+pub fn faults_of(function: &str, event: &Value, answer: &Value) -> Vec<String> {
+    contracts().get(function).map_or_else(Vec::new, |contract| contract.faults(event, answer))
+}
+
+/// By the function's name, which is the `operationId` in the spelling of folders: `createSchedule`, `create-schedule`.
+fn contracts() -> &'static BTreeMap<String, Contract> {
+    static CONTRACTS: OnceLock<BTreeMap<String, Contract>> = OnceLock::new();
+    CONTRACTS.get_or_init(|| {
+        let operations = document().operations().unwrap_or_else(|error| panic!("{FILE}: {error}"));
+        let contract = |operation| {
+            Contract::new(document(), operation).unwrap_or_else(|error| panic!("{FILE}: {error}"))
+        };
+        operations.into_iter().map(|(id, operation)| (folder_name(&id), contract(operation))).collect()
+    })
+}
+
+fn folder_name(operation_id: &str) -> String {
+    let mut name = String::new();
+    for char in operation_id.chars() {
+        if char.is_ascii_uppercase() {
+            name.push('-');
+        }
+        name.push(char.to_ascii_lowercase());
+    }
+    name
+}
