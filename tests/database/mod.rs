@@ -1,10 +1,18 @@
 //! What the database and the network to it can do to a call: it succeeds, or ends in time with a clear 503, and the next
 //! one works again without a restart.
 
+mod crashes;
+mod deadlocks;
+#[cfg(target_os = "linux")]
+mod full_disk;
+mod left_behind;
+mod network;
+mod older_schema;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use harness::api::{Api, create_request};
+use harness::api::{Api, Setup, create_request};
 use harness::database::Database;
 use harness::proxy::{Mode, Proxy};
 use tokio_postgres::Client;
@@ -13,13 +21,19 @@ use crate::support::{LIMIT, text, turn_on};
 
 /// A service whose database is behind a proxy.
 async fn behind_proxy() -> (Api, Proxy) {
+    behind_proxy_with(|setup| setup).await
+}
+
+/// The same, differing from the usual.
+async fn behind_proxy_with(change: impl FnOnce(Setup) -> Setup) -> (Api, Proxy) {
     let database = Database::migrated().await;
     let url = database.url();
     let config: tokio_postgres::Config = url.parse().unwrap();
     let target = SocketAddr::from(([127, 0, 0, 1], config.get_ports()[0]));
     let proxy = Proxy::to(target).await;
     let url = url.replace(&format!(":{}/", target.port()), &format!(":{}/", proxy.address().port()));
-    let api = Api::with().database(database).env_everywhere("DATABASE_URL", Some(&url)).start().await;
+    let setup = change(Api::with()).database(database).env_everywhere("DATABASE_URL", Some(&url));
+    let api = setup.start().await;
     api.flag("a", "production").await;
     (api, proxy)
 }

@@ -1,16 +1,19 @@
-//! A database of its own for each test, on the server that `stack test` has started.
+//! A database of its own for each test, on the server that `stack test` has started, or on one of the test's own.
 
 use std::time::Duration;
 
 use tokio_postgres::Client;
 
 use crate::error::{Doing, Result};
+use crate::postgres::Server;
 use crate::{background, postgres, settings};
 
 /// A database that is dropped when this is dropped, whoever is still connected.
 #[derive(Debug)]
 pub struct Database {
     name: String,
+    superuser_url: String,
+    url: String,
 }
 
 impl Database {
@@ -31,11 +34,26 @@ impl Database {
         Self::create("").await
     }
 
+    /// A database without tables on a server that may come to harm.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub async fn empty_on(server: &Server) -> Self {
+        Self::create_on(&server.url("postgres"), &server.service_url("postgres"), "").await
+    }
+
     async fn create(from: &str) -> Self {
+        let superuser_url = settings::of_the_test_stack(settings::TEST_DATABASE_URL);
+        let url = settings::of_the_test_stack(settings::TEST_SERVICE_DATABASE_URL);
+        Self::create_on(&superuser_url, &url, from).await
+    }
+
+    async fn create_on(superuser_url: &str, url: &str, from: &str) -> Self {
         let name = format!("test_{}", uuid::Uuid::new_v4().simple());
         let sql = format!("create database {name} owner {} {from}", postgres::SERVICE_ROLE);
-        administer(&sql).await.unwrap_or_else(|error| panic!("{error}"));
-        Self { name }
+        administer(superuser_url, &sql).await.unwrap_or_else(|error| panic!("{error}"));
+        let of = |url: &str| with_database(url, &name);
+        Self { superuser_url: of(superuser_url), url: of(url), name }
     }
 
     /// Its name.
@@ -45,12 +63,12 @@ impl Database {
 
     /// Its address as the functions get it: the service's role, which owns the database and is no superuser.
     pub fn url(&self) -> String {
-        with_database(&settings::of_the_test_stack(settings::TEST_SERVICE_DATABASE_URL), &self.name)
+        self.url.clone()
     }
 
     /// Its address for a superuser.
     pub fn superuser_url(&self) -> String {
-        with_database(&settings::of_the_test_stack(settings::TEST_DATABASE_URL), &self.name)
+        self.superuser_url.clone()
     }
 
     /// A connection as the service's role, without its time limits: a test may hold a lock as long as it likes.
@@ -100,15 +118,16 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let sql = format!("drop database if exists {} with (force)", self.name);
+        let server = with_database(&self.superuser_url, "postgres");
         // Nobody waits: what is not dropped when the tests end goes with the server.
         background::spawn(async move {
-            let _ = tokio::time::timeout(Duration::from_secs(60), administer(&sql)).await;
+            let _ = tokio::time::timeout(Duration::from_secs(60), administer(&server, &sql)).await;
         });
     }
 }
 
-async fn administer(sql: &str) -> Result<()> {
-    let client = postgres::connect(&settings::of_the_test_stack(settings::TEST_DATABASE_URL)).await?;
+async fn administer(server: &str, sql: &str) -> Result<()> {
+    let client = postgres::connect(server).await?;
     client.batch_execute(sql).await.doing(|| format!("cannot {sql}"))
 }
 

@@ -1,4 +1,12 @@
-//! Ticks: what they apply, in which order, and what they leave alone.
+//! Ticks: what they apply, in which order, and what they leave alone; also when they come late, all at once, or are killed.
 
 mod applying;
+mod clock;
+pub mod crowd;
+mod deleted;
+pub mod held;
+mod killed;
+mod late;
 mod locks;
+mod many;
+mod together;

@@ -1,5 +1,6 @@
 //! A real PostgreSQL server on a free loopback port, that ends with its owner.
 
+mod full_disk;
 mod programs;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, NoTls};
 
+pub use full_disk::FullDisk;
 pub use programs::bin_dir;
 
 use crate::error::{Doing, Error, Result};

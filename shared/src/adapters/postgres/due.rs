@@ -41,6 +41,8 @@ const WINDOW: i64 = 5_000;
 const PER_FLAG: i64 = 100;
 /// By how much a batch is made smaller that ran into a time limit: twice, and it looks at one schedule.
 const NARROWER: i64 = 71;
+/// Before a batch is repeated that was in a deadlock: the other one must get its lock first, or they meet again.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
 /// A batch may take this long.
 const BATCH_LIMIT: Duration = Duration::from_secs(20);
 /// The reason that is stored with a schedule has at most this many characters: a trigger may say anything.
@@ -74,7 +76,11 @@ pub(super) async fn apply_due(
             (Fault::Data | Fault::MaybeOutbox | Fault::Other, ..) if !carefully => carefully = true,
             // Repeating is safe even if the commit went through and only its answer was lost: what is done is not due
             // any more.
-            (Fault::Connection | Fault::Conflict, ..) if !repeated => repeated = true,
+            (Fault::Connection, ..) if !repeated => repeated = true,
+            (Fault::Conflict, ..) if !repeated => {
+                repeated = true;
+                tokio::time::sleep(CONFLICT_PAUSE).await;
+            }
             (_, Some(reached), _) if error.is_time_limit() && window > 1 => progress.too_slow.push(reached),
             (_, Some(reached), Some(flag)) if error.is_time_limit() => {
                 progress.too_slow.clear();

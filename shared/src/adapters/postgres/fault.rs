@@ -1,5 +1,6 @@
 //! What a PostgreSQL error means to this service.
 
+use thiserror::Error as ThisError;
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};
 
@@ -57,8 +58,9 @@ pub(super) fn fault(error: &Error) -> Fault {
         class if !OWN_CLASSES.contains(&class) => Fault::Data,
         // 57014 is a statement that ran into its time limit; the rest of 57 is a server going down or coming up.
         "57" if *code == SqlState::QUERY_CANCELED => Fault::Unavailable,
-        "08" | "57" => Fault::Connection,
-        "28" | "3D" | "53" | "55" => Fault::Unavailable,
+        // Without resources (53) another connection may do better, and this one's may be a part of the trouble.
+        "08" | "53" | "57" => Fault::Connection,
+        "28" | "3D" | "55" => Fault::Unavailable,
         _ => Fault::Other,
     }
 }
@@ -75,6 +77,11 @@ pub(super) fn words(error: &Error) -> String {
     error.as_db_error().map_or_else(|| error.to_string(), |db: &DbError| db.message().to_owned())
 }
 
+/// A table, a column or an index that this release needs is not there.
+#[derive(Debug, ThisError)]
+#[error("the schema is not up to date: run `migrate`")]
+struct Outdated(#[source] Error);
+
 /// The error as the ports know it.
 pub(super) fn store_error(error: Error) -> StoreError {
     match fault(&error) {
@@ -82,6 +89,12 @@ pub(super) fn store_error(error: Error) -> StoreError {
         Fault::MaybeOutbox if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
             StoreError::Unavailable(error.into())
         }
+        _ if is_outdated(&error) => StoreError::Refused(Outdated(error).into()),
         Fault::MaybeOutbox | Fault::Data | Fault::Other => StoreError::Refused(error.into()),
     }
+}
+
+fn is_outdated(error: &Error) -> bool {
+    let signs = [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN, SqlState::INVALID_COLUMN_REFERENCE];
+    error.code().is_some_and(|code| signs.contains(code))
 }

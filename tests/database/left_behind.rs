@@ -1,0 +1,75 @@
+//! What calls leave behind that were killed, cut or given up: no transaction, no lock, no connection too many.
+
+use std::time::Instant;
+
+use harness::api::{Api, tick_event};
+
+use super::assert_nothing_left_behind;
+use crate::processor::crowd::{count, fill};
+use crate::processor::held::Held;
+use crate::support::{LIMIT, text, turn_on};
+
+/// The functions that these tests use, with one connection each.
+const FUNCTIONS: usize = 3;
+
+#[tokio::test]
+async fn a_mix_of_killed_and_given_up_calls_leaves_no_transaction_and_no_lock_behind() {
+    let api = Api::start().await;
+    api.flag("a", "production").await;
+    let token = api.admin();
+    let pending = api.create(&token, "a", "", &turn_on()).await;
+    api.settle().await;
+    let client = api.database.connect().await;
+    fill(&client, 4, 5).await;
+    let mut somebody = api.database.connect().await;
+    let transaction = somebody.transaction().await.unwrap();
+    transaction.batch_execute("select from feature_flags where flag_key = 'a' for update").await.unwrap();
+    let cancelled = "select from feature_flag_schedules s join feature_flags f on f.id = s.flag_id
+        where f.flag_key = 'a' for update of s";
+    transaction.batch_execute(cancelled).await.unwrap();
+    let held = Held::after(&api.database, 7).await;
+    let body = turn_on();
+
+    // A create that waits until its time is up; a cancel and a tick that are killed while they wait.
+    let killing = async {
+        let waits = "select count(*) from pg_stat_activity where datname = current_database()
+            and application_name = 'flag-schedules' and wait_event_type = 'Lock'";
+        held.up().await;
+        let deadline = Instant::now() + LIMIT;
+        while count(&client, waits).await < 3 {
+            assert!(Instant::now() < deadline, "not all of them wait");
+            tokio::task::yield_now().await;
+        }
+        api.function("schedule-processor").await.kill();
+        api.function("cancel-schedule").await.kill();
+    };
+    let event = harness::api::cancel_request("a", text(&pending.json, "id"), "").bearer(&token).event();
+    let tick = tick_event();
+    let (cancel, processor) =
+        (api.function("cancel-schedule").await, api.function("schedule-processor").await);
+    let (created, _, _, ()) = tokio::join!(
+        api.create(&token, "a", "", &body),
+        cancel.invoke(&event),
+        processor.invoke(&tick),
+        killing
+    );
+    held.release().await;
+    transaction.rollback().await.unwrap();
+
+    assert_eq!(created.status, 503, "{created:?}");
+    assert_nothing_left_behind(&api).await;
+    let report = api.tick().await.value();
+    assert_eq!(report["applied"], 20, "{report:#}");
+    let cancelled = api.cancel(&token, "a", text(&pending.json, "id"), "").await;
+    assert_eq!(cancelled.status, 200, "{cancelled:?}");
+    let created = api.create(&token, "a", "", &body).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    assert_nothing_left_behind(&api).await;
+    let locks = "select count(*) from pg_locks l join pg_stat_activity a using (pid)
+        where a.datname = current_database() and a.application_name = 'flag-schedules'";
+    assert_eq!(count(&client, locks).await, 0, "locks of connections at rest");
+    let connections = "select count(*) from pg_stat_activity
+        where datname = current_database() and application_name = 'flag-schedules'";
+    let connections = count(&client, connections).await;
+    assert!(usize::try_from(connections).unwrap() <= FUNCTIONS, "{connections} connections");
+}
