@@ -59,22 +59,19 @@ pub struct DatabaseSettings {
     pub tls: bool,
     /// A PEM file of further roots.
     pub ca_file: Option<String>,
+    /// The region of the RDS IAM tokens that take the place of a password; then there is one host, and TLS.
+    pub iam_region: Option<String>,
 }
 
 impl DatabaseSettings {
-    /// Reads `DATABASE_URL`, `DATABASE_AUTH` and `DATABASE_CA_FILE`.
+    /// Reads `DATABASE_URL`, `DATABASE_AUTH` (with `AWS_REGION`) and `DATABASE_CA_FILE`.
     ///
     /// # Errors
     /// [`SettingError`].
     pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingError> {
         const WHAT: &str = "a PostgreSQL URL such as postgres://user:password@host:5432/database";
         let url = required(lookup, "DATABASE_URL", WHAT)?;
-        if optional(lookup, "DATABASE_AUTH").is_some() {
-            return Err(error(
-                "DATABASE_AUTH",
-                "is not known to this release; leave it unset to use the password of DATABASE_URL",
-            ));
-        }
+        let iam_region = iam_region(lookup)?;
         let bad = || error("DATABASE_URL", format!("cannot be read; it must be {WHAT}"));
         if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
             return Err(bad());
@@ -85,9 +82,20 @@ impl DatabaseSettings {
         if hosts.is_empty() || driver.get_dbname().is_none() || driver.get_user().is_none() {
             return Err(bad());
         }
-        let local = hosts.iter().all(is_local);
+        // An address beside the host is where the connection really goes.
+        let local = hosts.iter().all(is_local) && driver.get_hostaddrs().iter().all(IpAddr::is_loopback);
+        if iam_region.is_some() {
+            check_iam(&driver)?;
+        }
         let tls = match mode.as_deref() {
-            None => !local,
+            // A token is as good as a password, and RDS takes it over TLS only.
+            Some("disable" | "allow" | "prefer") if iam_region.is_some() => {
+                return Err(error(
+                    "DATABASE_AUTH",
+                    "is iam, which needs TLS, but DATABASE_URL asks for a connection without it; use sslmode=verify-full or leave it out",
+                ));
+            }
+            None => !local || iam_region.is_some(),
             Some("disable" | "allow" | "prefer") if local => false,
             // Asking for TLS at all means to verify it in full: what is encrypted to anybody protects nothing.
             Some("require" | "verify-ca" | "verify-full") => true,
@@ -102,7 +110,35 @@ impl DatabaseSettings {
             }
         };
         driver.ssl_mode(if tls { SslMode::Require } else { SslMode::Disable });
-        Ok(Self { driver, tls, ca_file: optional(lookup, "DATABASE_CA_FILE") })
+        Ok(Self { driver, tls, ca_file: optional(lookup, "DATABASE_CA_FILE"), iam_region })
+    }
+}
+
+/// The region for IAM tokens, if `DATABASE_AUTH` asks for them.
+fn iam_region(lookup: Lookup<'_>) -> Result<Option<String>, SettingError> {
+    match optional(lookup, "DATABASE_AUTH").as_deref() {
+        None => Ok(None),
+        Some("iam") => {
+            required(lookup, "AWS_REGION", "the database's region, for DATABASE_AUTH=iam").map(Some)
+        }
+        Some(_) => Err(error(
+            "DATABASE_AUTH",
+            "is not known; it must be iam, or unset to use the password of DATABASE_URL",
+        )),
+    }
+}
+
+/// A token takes the place of the password, and is for one host.
+fn check_iam(driver: &tokio_postgres::Config) -> Result<(), SettingError> {
+    if driver.get_password().is_some() {
+        return Err(error(
+            "DATABASE_AUTH",
+            "is iam, but DATABASE_URL has a password; take one of the two out",
+        ));
+    }
+    match driver.get_hosts() {
+        [Host::Tcp(_)] => Ok(()),
+        _ => Err(error("DATABASE_AUTH", "is iam, so DATABASE_URL must name one host, which is no socket")),
     }
 }
 
@@ -301,6 +337,31 @@ mod tests {
         }
         assert!(database("postgres://u:p@db.example.com/d?sslmode=disable").is_err());
         assert!(database("postgres://u:p@db.example.com/d?sslmode=maybe").is_err());
+    }
+
+    #[test]
+    fn an_address_elsewhere_is_not_local_whatever_the_host_is_called() {
+        let url = |address: &str| format!("postgres://u:p@localhost/d?hostaddr={address}");
+        assert!(!database(&url("127.0.0.1")).unwrap().tls);
+        assert!(database(&url("10.0.0.5")).unwrap().tls);
+        assert!(database(&format!("{}&sslmode=disable", url("10.0.0.5"))).is_err());
+    }
+
+    #[test]
+    fn iam_means_tls_also_on_this_machine() {
+        let read = |url: &str, auth: &str, region: Option<&str>| {
+            DatabaseSettings::read(&|name| match name {
+                "DATABASE_URL" => Some(url.to_owned()),
+                "DATABASE_AUTH" => Some(auth.to_owned()),
+                "AWS_REGION" => region.map(str::to_owned),
+                _ => None,
+            })
+        };
+        let settings = read("postgres://u@localhost/d", "iam", Some("eu-west-1")).unwrap();
+        assert!(settings.tls);
+        assert_eq!(settings.iam_region.as_deref(), Some("eu-west-1"));
+        let settings = read("postgres://u:p@localhost/d", " ", None).unwrap();
+        assert_eq!((settings.tls, settings.iam_region), (false, None));
     }
 
     #[test]

@@ -46,7 +46,9 @@ const ANSWER_RESERVE: Duration = Duration::from_millis(500);
 
 /// Starts logging to standard output, and lets panics be logged like errors.
 pub fn start_logging(settings: &LogSettings) {
-    let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // At TRACE the AWS SDK's signer shows what it signs: in an address, that includes session tokens.
+    let filter = EnvFilter::try_new(format!("{},aws_sigv4=info", settings.filter));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_target(false);
     if settings.json {
         builder.json().flatten_event(true).with_current_span(true).with_span_list(false).init();

@@ -10,7 +10,7 @@ mod create;
 mod key_server;
 mod legacy_rows;
 mod list;
-mod loopback;
+pub mod loopback;
 mod pages;
 mod problems;
 mod samples;

@@ -11,7 +11,8 @@ use crate::structure::source::Source;
 
 /// What the template does not set, and why.
 const NOT_DEPLOYED: &[(&str, &str)] = &[
-    ("DATABASE_AUTH", "only the password of DATABASE_URL is there in this release"),
+    ("DATABASE_AUTH", "for a database with IAM authentication, see docs/operations.md"),
+    ("AWS_REGION", "Lambda sets it"),
     (
         "DATABASE_CA_FILE",
         "for a database with a private certificate authority, whose file has to be packed too",

@@ -66,6 +66,11 @@ impl Database {
         self.url.clone()
     }
 
+    /// Its address for one of a deployment's roles, `flag_schedules_api` for instance.
+    pub fn url_as(&self, role: &str) -> String {
+        self.url().replacen(&format!("//{}:", postgres::SERVICE_ROLE), &format!("//{role}:"), 1)
+    }
+
     /// Its address for a superuser.
     pub fn superuser_url(&self) -> String {
         self.superuser_url.clone()

@@ -145,14 +145,14 @@ fn a_forbidden_use_is_told_with_file_line_and_rule() {
         ("shared/src/service.rs", "fn f() -> aws_sdk_cloudwatchlogs::Client {}"),
         ("shared/src/processor.rs", "use crate::config;"),
         ("shared/src/processor.rs", "tokio::spawn(x);"),
-        ("shared/src/audit/sweep.rs", "let pool = deadpool_postgres::Pool::new();"),
+        ("shared/src/audit/sweep.rs", "let pool = deadpool::managed::Pool::new();"),
         ("shared/src/audit/sweep.rs", "use crate::lambda::deadline_of;"),
         ("shared/src/adapters/cloudwatch.rs", "use super::super::http::problem;"),
         ("shared/src/adapters/cloudwatch.rs", "use crate::config;"),
         ("shared/src/adapters/cloudwatch.rs", "use crate::service::ScheduleService;"),
         ("shared/src/http/auth.rs", "use crate::adapters::https::Https;"),
         ("shared/src/http/auth.rs", "use crate::app::App;"),
-        ("shared/src/http/auth.rs", "use deadpool_postgres::Pool;"),
+        ("shared/src/http/auth.rs", "use deadpool::managed::Pool;"),
         ("shared/src/lambda.rs", "use crate::adapters::postgres::Postgres;"),
     ] {
         let told = told(path, &format!("//! Why.\n{code}"));

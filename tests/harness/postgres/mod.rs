@@ -26,9 +26,19 @@ use crate::{background, settings};
 /// The role that the service uses; it owns its databases and is no superuser.
 pub const SERVICE_ROLE: &str = "flag_schedules";
 
-/// Defaults of that role, as `docs/operations.md` asks for them: the database ends what the service has given up on.
-const ROLE_DEFAULTS: [(&str, &str); 3] =
-    [("lock_timeout", "2s"), ("statement_timeout", "5s"), ("idle_in_transaction_session_timeout", "10s")];
+/// The roles of a deployment, one for each kind of function, and their limits. Idempotent.
+pub const ROLES: &str = include_str!("../../../migrations/roles/roles.sql");
+/// What follows it here. The one role of the local stack, whose functions share one address, has the limits of those that
+/// answer requests; the others get a password.
+const AFTER_ROLES: &str = "do $$
+    declare setting text;
+    begin
+        foreach setting in array
+            (select setconfig from pg_db_role_setting where setrole = 'flag_schedules_api'::regrole and setdatabase = 0)
+        loop
+            execute format('alter role flag_schedules set %I = %L', split_part(setting, '=', 1), split_part(setting, '=', 2));
+        end loop;
+    end $$";
 
 /// How a server is started.
 #[derive(Clone, Debug, Default)]
@@ -90,7 +100,7 @@ impl Server {
         let log = options.log.unwrap_or_else(|| path.join("postgres.log"));
         let mut server = Self { guarded: None, scratch, user, bin, log, settings, port: 0, password };
         server.run_on_a_free_port().await?;
-        server.create_service_role().await?;
+        server.create_roles().await?;
         Ok(server)
     }
 
@@ -139,13 +149,14 @@ impl Server {
         Ok(())
     }
 
-    async fn create_service_role(&self) -> Result<()> {
+    async fn create_roles(&self) -> Result<()> {
         let client = connect(&self.url("postgres")).await?;
-        let mut sql = format!("create role {SERVICE_ROLE} login password '{}';", self.password);
-        for (name, value) in ROLE_DEFAULTS {
-            sql.push_str(&format!("alter role {SERVICE_ROLE} set {name} = '{value}';"));
+        let mut sql =
+            format!("create role {SERVICE_ROLE} login password '{}'; {ROLES}; {AFTER_ROLES};", self.password);
+        for role in ["flag_schedules_migrate", "flag_schedules_api", "flag_schedules_processor"] {
+            sql.push_str(&format!("alter role {role} password '{}';", self.password));
         }
-        client.batch_execute(&sql).await.doing(|| "cannot create the service's role".to_owned())
+        client.batch_execute(&sql).await.doing(|| "cannot create the service's roles".to_owned())
     }
 
     /// Creates a database that the service's role owns.

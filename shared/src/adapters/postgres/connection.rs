@@ -8,15 +8,17 @@ use std::error::Error;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
+use deadpool::managed::{Manager, Metrics, Pool, PoolError, RecycleError, RecycleResult};
+use deadpool_postgres::ClientWrapper;
 use thiserror::Error;
 use tokio::time::timeout;
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Config, Row};
 
 use super::fault::{Fault, fault, store_error, words};
-use super::tls::{ConnectionsError, Tls, connector};
+use super::opening::{OpenError, Opener};
+use super::tls::ConnectionsError;
 use crate::config::DatabaseSettings;
 use crate::error::{Source, StoreError};
 
@@ -34,10 +36,12 @@ const CANCEL_LIMIT: Duration = Duration::from_millis(300);
 /// A statement's parameters with their types: typed, so that the statement needs no separate preparation.
 pub(super) type Params<'a> = [(&'a (dyn ToSql + Sync), Type)];
 
+/// A connection out of the pool.
+pub(super) type Object = deadpool::managed::Object<Opener>;
+
 /// The connections of one function instance.
 pub struct Connections {
-    pool: Pool,
-    tls: Tls,
+    pool: Pool<Opener>,
 }
 
 /// Something took longer than it may.
@@ -53,41 +57,14 @@ impl Connections {
     /// # Errors
     /// [`ConnectionsError`] when the certificates that the settings name cannot be used.
     pub fn new(settings: &DatabaseSettings) -> Result<Self, ConnectionsError> {
-        let tls = connector(settings)?;
-        let mut config: Config = settings.driver.clone();
-        config.application_name("flag-schedules").connect_timeout(CONNECT_LIMIT);
-        let manager = Manager::from_config(
-            config,
-            tls.clone(),
-            ManagerConfig { recycling_method: RecyclingMethod::Fast },
-        );
-        let pool = Pool::builder(manager)
+        let pool = Pool::builder(Opener::new(settings, "flag-schedules", CONNECT_LIMIT)?)
             .max_size(1)
-            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .runtime(deadpool::Runtime::Tokio1)
             .wait_timeout(Some(STATEMENT_LIMIT))
             .create_timeout(Some(CONNECT_LIMIT))
             .recycle_timeout(Some(CHECK_LIMIT * 2))
-            .pre_recycle(Hook::async_fn(|client, metrics| {
-                Box::pin(async move {
-                    // A connection whose end came while the environment was frozen does not know it yet: let its task
-                    // run before it is asked.
-                    tokio::task::yield_now().await;
-                    tokio::task::yield_now().await;
-                    if client.is_closed() {
-                        return Err(HookError::message("the connection was closed while idle"));
-                    }
-                    if metrics.last_used() > CHECK_AFTER {
-                        match timeout(CHECK_LIMIT, client.simple_query("")).await {
-                            Ok(Ok(_)) => {}
-                            Ok(Err(error)) => return Err(HookError::Backend(error)),
-                            Err(_) => return Err(HookError::message("the idle connection does not answer")),
-                        }
-                    }
-                    Ok(())
-                })
-            }))
             .build()?;
-        Ok(Self { pool, tls })
+        Ok(Self { pool })
     }
 
     /// Opens the connection in the background; a failure is the first request's to find.
@@ -104,7 +81,8 @@ impl Connections {
     pub(super) async fn get(&self, deadline: Instant) -> Result<Lease, StoreError> {
         match within(deadline, self.pool.get()).await {
             Ok(Ok(client)) => Ok(Lease(Some(client))),
-            Ok(Err(PoolError::Backend(error))) => Err(store_error(error)),
+            Ok(Err(PoolError::Backend(OpenError::Driver(error)))) => Err(store_error(error)),
+            Ok(Err(PoolError::Backend(error))) => Err(StoreError::Unavailable(error.into())),
             Ok(Err(error)) => Err(StoreError::Unavailable(error.into())),
             Err(()) => Err(StoreError::Unavailable(TooSlow { what: "opening a database connection" }.into())),
         }
@@ -163,9 +141,36 @@ impl Connections {
     async fn give_up(&self, client: Lease) {
         let cancel = client.cancel_token();
         drop(client);
-        if !matches!(timeout(CANCEL_LIMIT, cancel.cancel_query(self.tls.clone())).await, Ok(Ok(()))) {
+        if !matches!(timeout(CANCEL_LIMIT, self.pool.manager().cancel(cancel)).await, Ok(Ok(()))) {
             tracing::warn!("the server could not be told to cancel a statement");
         }
+    }
+}
+
+impl Manager for Opener {
+    type Type = ClientWrapper;
+    type Error = OpenError;
+
+    async fn create(&self) -> Result<ClientWrapper, OpenError> {
+        self.open().await
+    }
+
+    async fn recycle(&self, client: &mut ClientWrapper, metrics: &Metrics) -> RecycleResult<OpenError> {
+        // A connection whose end came while the environment was frozen does not know it yet: let its task run before it
+        // is asked.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        if client.is_closed() {
+            return Err(RecycleError::message("the connection was closed while idle"));
+        }
+        if metrics.last_used() > CHECK_AFTER {
+            match timeout(CHECK_LIMIT, client.simple_query("")).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(RecycleError::Backend(error.into())),
+                Err(_) => return Err(RecycleError::message("the idle connection does not answer")),
+            }
+        }
+        Ok(())
     }
 }
 

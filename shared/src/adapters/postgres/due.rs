@@ -9,13 +9,12 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Object;
 use serde_json::Value;
 use tokio_postgres::types::{Json, Type};
 use tokio_postgres::{Error, Row, Transaction};
 use uuid::Uuid;
 
-use super::connection::{Connections, QueryError, within};
+use super::connection::{Connections, Object, QueryError, within};
 use super::fault::Fault;
 use super::outbox::{age, unsigned};
 use super::piece::{Piece, split};

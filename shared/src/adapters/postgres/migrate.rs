@@ -1,12 +1,13 @@
-//! Brings the schema up to date: the migrations of this release, by refinery, under an advisory lock.
+//! Brings the schema up to date: the migrations of this release, by refinery, under an advisory lock; then what the other
+//! functions' roles may do with it.
 
 use std::time::Duration;
 
 use refinery::Target;
 use thiserror::Error;
-use tokio_postgres::NoTls;
 
-use super::tls::{ConnectionsError, connector};
+use super::opening::Opener;
+use super::tls::ConnectionsError;
 use crate::config::DatabaseSettings;
 use crate::error::Source;
 
@@ -14,6 +15,8 @@ mod embedded {
     refinery::embed_migrations!("../migrations");
 }
 
+/// What the roles of the other functions may do, where they are there. Not a migration: they may be made after any of them.
+const GRANTS: &str = include_str!("../../../../migrations/roles/grants.sql");
 /// The advisory lock that migrators take: "flagsche" in ASCII.
 const LOCK: i64 = 0x666c_6167_7363_6865;
 /// Where refinery keeps what it has applied. Not its default name: the flags' owner may use refinery in this database.
@@ -30,7 +33,7 @@ pub struct Migrated {
     pub schema_version: Option<String>,
 }
 
-/// Why the schema could not be brought up to date. Nothing of the failed migration is left behind.
+/// Why the database could not be brought up to date. Nothing of a failed migration is left behind.
 #[derive(Debug, Error)]
 pub enum MigrateError {
     /// TLS cannot be set up.
@@ -42,6 +45,9 @@ pub enum MigrateError {
     /// A migration failed.
     #[error("a migration failed")]
     Failed(#[source] Source),
+    /// The schema is up to date, but the other functions' roles may not use it.
+    #[error("the roles could not be given their rights")]
+    Grants(#[source] Source),
 }
 
 /// Applies what the database does not have yet. A second run changes nothing; of two at once, one waits and finds
@@ -50,19 +56,9 @@ pub enum MigrateError {
 /// # Errors
 /// [`MigrateError`].
 pub async fn migrate(settings: &DatabaseSettings) -> Result<Migrated, MigrateError> {
-    let mut config = settings.driver.clone();
-    config.application_name("flag-schedules migrate").connect_timeout(CONNECT_LIMIT);
     let unavailable = |error: tokio_postgres::Error| MigrateError::Unavailable(error.into());
-    // The connection's task ends with the client; an error of the connection is an error of the statement on it.
-    let mut client = if settings.tls {
-        let (client, connection) = config.connect(connector(settings)?).await.map_err(unavailable)?;
-        tokio::spawn(connection);
-        client
-    } else {
-        let (client, connection) = config.connect(NoTls).await.map_err(unavailable)?;
-        tokio::spawn(connection);
-        client
-    };
+    let opener = Opener::new(settings, "flag-schedules migrate", CONNECT_LIMIT)?;
+    let mut client = opener.open().await.map_err(|error| MigrateError::Unavailable(error.into()))?;
     // The role's limits are for the service's statements. Another migrator may need longer, and so may making an index.
     client.batch_execute("set lock_timeout = 0; set statement_timeout = 0").await.map_err(unavailable)?;
     client.execute("select pg_advisory_lock($1)", &[&LOCK]).await.map_err(unavailable)?;
@@ -70,11 +66,12 @@ pub async fn migrate(settings: &DatabaseSettings) -> Result<Migrated, MigrateErr
     client.batch_execute("reset lock_timeout").await.map_err(unavailable)?;
     let mut runner = embedded::migrations::runner().set_target(Target::Latest).set_abort_missing(false);
     runner.set_migration_table_name(HISTORY);
-    let report = runner.run_async(&mut client).await.map_err(|error| MigrateError::Failed(error.into()))?;
+    let report = runner.run_async(&mut *client).await.map_err(|error| MigrateError::Failed(error.into()))?;
     let newest = runner
-        .get_last_applied_migration_async(&mut client)
+        .get_last_applied_migration_async(&mut *client)
         .await
         .map_err(|error| MigrateError::Failed(error.into()))?;
+    client.batch_execute(GRANTS).await.map_err(|error| MigrateError::Grants(error.into()))?;
     // The lock goes with the session.
     Ok(Migrated {
         applied: report.applied_migrations().iter().map(ToString::to_string).collect(),

@@ -1,14 +1,17 @@
 //! The store and the outbox on PostgreSQL.
 //!
-//! [`connection`] gives out connections and keeps statements within their time; [`fault`] reads what the server
-//! refused; [`schedules`], [`due`] and [`outbox`] implement the ports with the statements in `sql/`, one a file.
+//! [`opening`] opens connections, with [`tls`] and perhaps [`iam`]; [`connection`] gives them out and keeps statements
+//! within their time; [`fault`] reads what the server refused; [`schedules`], [`due`] and [`outbox`] implement the ports with the statements in `sql/`, one a file.
 
 pub mod connection;
 pub mod due;
 mod fault;
+pub mod iam;
 pub mod migrate;
+mod opening;
 pub mod outbox;
 mod piece;
+mod rds_roots;
 pub mod schedules;
 mod statement;
 pub mod tls;

@@ -3,13 +3,12 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use deadpool_postgres::Object;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use super::Postgres;
-use super::connection::within;
+use super::connection::{Object, within};
 use super::schedules::field;
 use crate::domain::audit_event::{EventId, EventType};
 use crate::domain::delivery::{AuditBacklog, Carried, EventFacts, Fate, OutboxRow, Selection};

@@ -11,6 +11,7 @@ use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::rds_roots;
 use crate::config::DatabaseSettings;
 
 /// Makes TLS connections to the database; cheap to clone.
@@ -32,7 +33,7 @@ pub enum ConnectionsError {
     Tls(#[from] rustls::Error),
     /// The pool cannot be set up.
     #[error("the connection pool cannot be set up: {0}")]
-    Pool(#[from] deadpool_postgres::BuildError),
+    Pool(#[from] deadpool::managed::BuildError),
 }
 
 impl ConnectionsError {
@@ -46,27 +47,31 @@ impl ConnectionsError {
     }
 }
 
-/// What makes TLS connections under these settings. Without TLS it is never used; a bad file is told all the same.
-pub(super) fn connector(settings: &DatabaseSettings) -> Result<Tls, ConnectionsError> {
-    let roots = roots(settings.ca_file.as_deref())?;
+/// What makes TLS connections under these settings; nothing where they ask for none. A bad file is told all the same.
+pub(super) fn connector(settings: &DatabaseSettings) -> Result<Option<Tls>, ConnectionsError> {
+    let further = settings.ca_file.as_deref().map(file).transpose()?;
+    if !settings.tls {
+        return Ok(None);
+    }
+    let mut roots = further.unwrap_or_else(RootCertStore::empty);
+    roots.extend(rds_roots::anchors());
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(MakeRustlsConnect::new(config))
+    Ok(Some(MakeRustlsConnect::new(config)))
 }
 
-/// The web's roots, and those of the file.
-fn roots(file: Option<&str>) -> Result<RootCertStore, ConnectionsError> {
-    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    let Some(path) = file else { return Ok(roots) };
+/// The roots of a PEM file.
+fn file(path: &str) -> Result<RootCertStore, ConnectionsError> {
     let unusable = |reason: String| ConnectionsError::CaFile { path: path.to_owned(), reason };
-    let before = roots.len();
+    let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))? {
         let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
         roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
     }
-    if roots.len() == before {
+    if roots.is_empty() {
         return Err(unusable("there is no certificate in it; it must be a PEM file".to_owned()));
     }
     Ok(roots)

@@ -1,5 +1,6 @@
 //! The database that `DATABASE_URL` names, wherever it is; only for looking whether it is there, and for the demo flags.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +38,8 @@ async fn open(url: &str) -> std::result::Result<Client, Cause> {
     }
     config.ssl_mode(SslMode::Require);
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    if let Some(file) = settings::get("DATABASE_CA_FILE") {
+    let of_rds = settings::workspace().join("shared/src/adapters/postgres/rds-roots/roots.pem");
+    for file in [Some(of_rds), settings::get("DATABASE_CA_FILE").map(PathBuf::from)].into_iter().flatten() {
         for certificate in CertificateDer::pem_file_iter(file)? {
             roots.add(certificate?)?;
         }

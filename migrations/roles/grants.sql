@@ -1,0 +1,40 @@
+-- What the roles of roles.sql may do with the tables: what the statements of this release need, and no more. Run by `migrate`
+-- after the migrations, every time, as the owner of the tables; so a release that needs more brings it along. Nothing is
+-- ever taken back here: the previous release may still be running.
+
+do $$
+begin
+    -- A database in which roles.sql has not been run has its own ways.
+    if 2 <> (
+        select count(distinct role.rolname)
+        from pg_database database
+        cross join aclexplode(database.datacl) granted
+        join pg_roles role on role.oid = granted.grantee
+        where database.datname = current_database()
+            and granted.privilege_type = 'CONNECT'
+            and role.rolname in ('flag_schedules_api', 'flag_schedules_processor')
+    ) then
+        return;
+    end if;
+
+    -- Flags are somebody else's: found by all, changed by the processor, in what a schedule changes.
+    grant select (id, flag_key, environment) on feature_flags to flag_schedules_api;
+    grant select (id, flag_key, environment, enabled, rollout_percentage) on feature_flags to flag_schedules_processor;
+    grant update (enabled, rollout_percentage, updated_at) on feature_flags to flag_schedules_processor;
+
+    -- Schedules: created and cancelled by admins, ended by the processor. Nobody deletes one, or changes what was asked for.
+    -- The id is there for the create that meets its own idempotency key, which sets it to what it is.
+    grant select on feature_flag_schedules to flag_schedules_api, flag_schedules_processor;
+    grant insert (id, flag_id, scheduled_at, apply_by, updates, reason, created_by, idempotency_key)
+        on feature_flag_schedules to flag_schedules_api;
+    grant update (id, status, cancelled_at, cancelled_by, cancel_reason, updated_at)
+        on feature_flag_schedules to flag_schedules_api;
+    grant update (status, applied_at, failed_at, error_code, error_message, updated_at)
+        on feature_flag_schedules to flag_schedules_processor;
+
+    -- The outbox: whoever writes an event may deliver it, too. What an event says, nobody changes.
+    grant select, delete on audit_outbox to flag_schedules_api, flag_schedules_processor;
+    grant insert (event_id, event_type, context, schedule) on audit_outbox to flag_schedules_api, flag_schedules_processor;
+    grant update (refused_at, dead_at, dead_reason) on audit_outbox to flag_schedules_api, flag_schedules_processor;
+end
+$$;

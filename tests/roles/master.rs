@@ -1,0 +1,107 @@
+//! The file itself: run by who may run it on RDS, by two ways of running it, once or more often.
+
+use std::process::Stdio;
+
+use harness::database::Database;
+use harness::lambda::{Env, Function};
+use harness::postgres::{Options, Server, Stop, bin_dir, connect};
+use harness::settings::workspace;
+use serde_json::json;
+use tokio_postgres::Client;
+
+use super::{API, MIGRATE, ONE_AT_A_TIME, PROCESSOR, run_file};
+
+/// All that the file makes: roles, memberships, their settings, and who may what in the database and its schema.
+async fn made(client: &Client) -> String {
+    let sql = "select concat_ws(E'\\n',
+        (select string_agg(concat_ws(' ', r.rolname, r.rolsuper, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolbypassrls,
+            r.rolreplication, (select s.setconfig from pg_db_role_setting s where s.setrole = r.oid)), E'\\n' order by r.rolname)
+            from pg_roles r where r.rolname like 'flag\\_schedules\\_%'),
+        (select string_agg(concat_ws(' ', m.roleid::regrole, m.member::regrole), E'\\n' order by 1)
+            from pg_auth_members m where m.roleid::regrole::text like 'flag\\_schedules%'),
+        (select datacl::text from pg_database where datname = current_database()),
+        (select nspacl::text from pg_namespace where nspname = 'public'))";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn running_the_file_again_changes_nothing() {
+    let database = Database::empty().await;
+    let superuser = database.connect_as_superuser().await;
+
+    run_file(&superuser).await;
+    let once = made(&superuser).await;
+    run_file(&superuser).await;
+
+    assert_eq!(made(&superuser).await, once);
+    for role in [API, PROCESSOR, MIGRATE] {
+        assert!(
+            once.contains(&format!("{role} f f f t f f {{lock_timeout=")),
+            "{role} is a plain role that logs in: {once}"
+        );
+    }
+}
+
+/// On RDS the first user is no superuser: it may make roles and databases, and owns what it made.
+#[tokio::test]
+async fn a_master_user_that_is_no_superuser_can_run_it_with_psql() {
+    let mut server = Server::start(Options { careless: true, ..Options::default() }).await.unwrap();
+    let superuser = connect(&server.url("postgres")).await.unwrap();
+    let fresh =
+        format!("drop owned by {API}, {PROCESSOR}, {MIGRATE}; drop role {API}, {PROCESSOR}, {MIGRATE}");
+    superuser.batch_execute(&fresh).await.unwrap();
+    let password = "only-on-this-server";
+    let master = format!("create role master login createrole createdb password '{password}'");
+    superuser.batch_execute(&master).await.unwrap();
+    superuser.batch_execute("create database flags owner master").await.unwrap();
+    let url = |role: &str| format!("postgres://{role}:{password}@127.0.0.1:{}/flags", server.port());
+
+    for round in ["first", "second"] {
+        assert_eq!(psql(&url("master")).await, "", "{round}");
+    }
+    let master = connect(&url("master")).await.unwrap();
+    master.batch_execute(&format!("alter role {MIGRATE} password '{password}'")).await.unwrap();
+    let migrate = Function::start("migrate", Env::new().set("DATABASE_URL", url(MIGRATE))).await.unwrap();
+    migrate.invoke(&json!({})).await.value();
+
+    let sql = "select has_table_privilege($1, 'audit_outbox', 'delete')";
+    let superuser = connect(&server.url("flags")).await.unwrap();
+    for role in [API, PROCESSOR] {
+        assert!(superuser.query_one(sql, &[&role]).await.unwrap().get::<_, bool>(0), "{role}");
+    }
+    server.stop(Stop::Immediate).await;
+}
+
+#[tokio::test]
+async fn tables_of_somebody_else_are_told_with_what_to_do() {
+    let (migrated, empty) = (Database::migrated().await, Database::empty().await);
+
+    let turn = ONE_AT_A_TIME.lock().await;
+    let warnings = psql(&migrated.superuser_url()).await;
+    let silence = psql(&empty.superuser_url()).await;
+    drop(turn);
+
+    for table in ["audit_outbox", "feature_flag_schedules", "feature_flags", "flag_schedules_schema_history"]
+    {
+        let told = format!("{table} belongs to flag_schedules, and flag_schedules_migrate may not alter it");
+        assert!(warnings.contains(&told), "expected {told:?} in: {warnings}");
+        let hint = format!("or: alter table {table} owner to flag_schedules_migrate");
+        assert!(warnings.contains(&hint), "expected {hint:?} in: {warnings}");
+    }
+    assert_eq!(silence, "");
+}
+
+/// Runs the file with psql; gives what it says beside the results.
+async fn psql(url: &str) -> String {
+    let psql = tokio::process::Command::new(bin_dir().unwrap().join("psql"))
+        .args(["--no-psqlrc", "--set=ON_ERROR_STOP=1", "--quiet", "--file"])
+        .arg(workspace().join("migrations/roles/roles.sql"))
+        .arg(url)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&psql.stderr).into_owned();
+    assert!(psql.status.success(), "{said}");
+    said
+}
