@@ -1,11 +1,12 @@
-//! The audit trail's place: streams named after the functions, and leave to write to one's own and no other.
+//! The audit trail's place: streams named after the functions, in a group that outlives the stack.
 
 use std::collections::BTreeSet;
 
-use harness::api::AUDITING;
-use serde_json::{Value, json};
+use harness::api::{AUDITING, FUNCTIONS};
+use serde_json::json;
 
-use super::template::{functions, list, resource, resources, template};
+use super::deployed::deployed;
+use super::template::{functions, resource, resources};
 use super::text;
 
 #[test]
@@ -32,93 +33,48 @@ fn the_audit_trail_outlives_the_stack() {
             assert_eq!(resource[policy], "Retain", "{policy} of {id}");
         }
     }
-    // A limit of days would delete events.
-    assert_eq!(resource("AuditLogGroup")["Properties"]["RetentionInDays"], Value::Null);
 }
 
 #[test]
-fn every_function_may_write_to_its_own_stream_of_the_audit_group_and_no_other() {
-    for (name, function) in functions() {
-        let audit: Vec<_> =
-            function.statements().into_iter().filter(|statement| concerns_audit(statement)).collect();
-        if !AUDITING.contains(&name.as_str()) {
-            assert!(audit.is_empty(), "{name} audits nothing, but may {audit:?}");
-            continue;
-        }
-        let [statement] = audit[..] else {
-            panic!("{name} has not one statement for the audit group: {audit:#?}")
-        };
-        assert_eq!(statement["Effect"], "Allow", "{name}");
-        assert_eq!(list(&statement["Action"]), [&json!("logs:PutLogEvents")], "{name}");
-        let stream = format!(
-            "arn:${{AWS::Partition}}:logs:${{AWS::Region}}:${{AWS::AccountId}}:log-group:${{AuditLogGroup}}:log-stream:{name}"
-        );
-        assert_eq!(statement["Resource"], json!({"Fn::Sub": stream}), "{name}");
-        let group = &function.properties["Environment"]["Variables"]["AUDIT_LOG_GROUP"];
-        assert_eq!(group, &json!({"Ref": "AuditLogGroup"}), "{name}");
+fn only_the_functions_that_audit_know_the_audit_group() {
+    let deployed = deployed(&[]);
+    for function in FUNCTIONS {
+        let group = deployed.variables(function).get("AUDIT_LOG_GROUP").map(|value| (*value).clone());
+        let expected = AUDITING.contains(&function).then(|| json!({"Ref": "AuditLogGroup"}));
+        assert_eq!(group, expected, "{function}");
     }
 }
 
 #[test]
-fn no_policy_allows_everything() {
-    let statements = statements_in(template());
-    let mut faults = Vec::new();
-    for statement in &statements {
-        for (key, value) in statement.as_object().into_iter().flatten() {
-            let too_much = match key.as_str() {
-                "Action" => list(value).into_iter().any(|action| text(action).contains('*')),
-                "Resource" => list(value).into_iter().any(|resource| resource == "*"),
-                "NotAction" | "NotResource" | "NotPrincipal" => true,
-                "Principal" => value == "*",
-                _ => false,
-            };
-            if too_much {
-                faults.push(format!("{key} of {statement}"));
-            }
-        }
-    }
+fn the_audit_group_is_protected_indexed_and_kept_as_the_parameters_say() {
+    let key = "arn:aws:kms:eu-central-1:123456789012:key/1";
+    let (usual, changed) = (
+        deployed(&[]),
+        deployed(&[
+            "AuditLogDeletionProtection=false",
+            "AuditLogRetentionDays=3653",
+            &format!("LogKmsKeyArn={key}"),
+        ]),
+    );
+    let (usual, changed) = (usual.properties("AuditLogGroup"), changed.properties("AuditLogGroup"));
 
-    assert!(faults.is_empty(), "too much is allowed:\n{}", faults.join("\n"));
-    // A role for each function, each with leave for Lambda to take it and to write its own log.
-    assert!(statements.len() >= 2 * functions().len(), "{statements:#?}");
+    assert_eq!(usual["DeletionProtectionEnabled"], "true");
+    // A limit of days deletes events: only who asks for one gets it.
+    assert_eq!(usual.get("RetentionInDays"), None);
+    assert_eq!(usual.get("KmsKeyId"), None);
+    assert_eq!(usual["FieldIndexPolicies"], json!([{"Fields": ["event_id", "flag_key", "schedule_id"]}]));
+    assert_eq!(changed["DeletionProtectionEnabled"], "false");
+    assert_eq!(changed["RetentionInDays"], 3653.to_string());
+    assert_eq!(changed["KmsKeyId"], key);
 }
 
 #[test]
-fn no_function_gets_leave_from_anywhere_else_than_its_role() {
-    for (name, function) in functions() {
-        assert_eq!(
-            function.properties["Policies"],
-            Value::Null,
-            "{name}: with a role of its own, SAM ignores them"
-        );
+fn every_other_log_expires() {
+    let deployed = deployed(&["LogRetentionDays=7"]);
+    let groups = deployed.all("AWS::Logs::LogGroup");
+    for (id, group) in groups.iter().filter(|(id, _)| **id != "AuditLogGroup") {
+        assert_eq!(group["RetentionInDays"], "7", "{id}");
     }
-    let roles = resources("AWS::IAM::Role");
-    assert_eq!(roles.len(), functions().len(), "{:?}", roles.keys());
-    for (id, role) in roles {
-        // With a network of its own, a function needs interfaces in it; otherwise none of AWS's ready-made policies.
-        let managed = &role["Properties"]["ManagedPolicyArns"]["Fn::If"];
-        let interfaces = "arn:${AWS::Partition}:iam::aws:policy/service-role/AWSLambdaENIManagementAccess";
-        assert_eq!(managed, &json!(["InVpc", [{"Fn::Sub": interfaces}], {"Ref": "AWS::NoValue"}]), "{id}");
-    }
-    for kind in ["AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"] {
-        assert!(resources(kind).is_empty(), "{kind}");
-    }
-}
-
-/// Whether a statement says anything about the audit group, or about more log groups than one's own.
-fn concerns_audit(statement: &Value) -> bool {
-    let resources = statement["Resource"].to_string();
-    resources.contains("AuditLogGroup") || resources.contains("log-group:*") || resources.contains("\"*\"")
-}
-
-/// All policy statements below a value.
-fn statements_in(value: &Value) -> Vec<&Value> {
-    match value {
-        Value::Object(map) => {
-            let own = map.get("Statement").map(list).unwrap_or_default();
-            own.into_iter().chain(map.values().flat_map(statements_in)).collect()
-        }
-        Value::Array(values) => values.iter().flat_map(statements_in).collect(),
-        _ => Vec::new(),
-    }
+    // One for each function, the access log, the audit log.
+    assert_eq!(groups.len(), FUNCTIONS.len() + 2, "{:?}", groups.keys());
 }

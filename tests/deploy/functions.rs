@@ -6,6 +6,7 @@ use harness::api::FUNCTIONS;
 use harness::settings::workspace;
 use serde_json::json;
 
+use super::deployed::deployed;
 use super::template::{functions, resource};
 use super::{cargo_metadata, folders, text};
 
@@ -51,12 +52,15 @@ fn every_function_is_deployed_as_its_own_program_under_its_own_name() {
         assert_eq!(function.properties["Handler"], "bootstrap", "{name}");
         assert_eq!(function.properties["Runtime"], "provided.al2023", "{name}");
         assert_eq!(function.properties["CodeUri"], ".", "{name}");
+        assert_eq!(function.properties["Tracing"], "Active", "{name}");
         // A role and a log group of its own, so that no function may do what another one does.
         let role = format!("{}Role", pascal_case(&name));
         assert_eq!(function.properties["Role"]["Fn::GetAtt"], format!("{role}.Arn"), "{name}");
         assert_eq!(resource(&role)["Type"], "AWS::IAM::Role", "{name}");
         let log_group = format!("{}LogGroup", pascal_case(&name));
-        let logging = json!({"LogFormat": "JSON", "LogGroup": {"Ref": log_group}});
+        // INFO: Lambda takes a line without a level for INFO, and a line of metrics has none.
+        let logging =
+            json!({"LogFormat": "JSON", "ApplicationLogLevel": "INFO", "LogGroup": {"Ref": log_group}});
         assert_eq!(function.properties["LoggingConfig"], logging, "{name}");
         let log_group = &resource(&log_group)["Properties"]["LogGroupName"]["Fn::Sub"];
         assert_eq!(log_group, &json!(format!("/aws/lambda/${{AWS::StackName}}-{name}")));
@@ -79,7 +83,29 @@ fn the_schema_is_migrated_before_any_other_function_is_there() {
     );
 }
 
-fn pascal_case(name: &str) -> String {
+#[test]
+fn concurrency_is_reserved_or_not_as_the_parameters_say() {
+    let reserved = deployed(&["ApiReservedConcurrency=9", "ProcessorReservedConcurrency=3"]);
+    let off = deployed(&["ApiReservedConcurrency=off", "ProcessorReservedConcurrency=off"]);
+    for (name, function) in functions() {
+        let expected = match name.as_str() {
+            "migrate" => None,
+            "schedule-processor" => Some("3"),
+            _ if function.is_http() => Some("9"),
+            other => panic!("{other} is new: say here what limits it"),
+        };
+        let of = |deployed: &super::deployed::Deployed| {
+            deployed.function(&name).get("ReservedConcurrentExecutions").cloned()
+        };
+        assert_eq!(of(&reserved).as_ref().and_then(serde_json::Value::as_str), expected, "{name}");
+        assert_eq!(of(&off), None, "{name}");
+    }
+    // One that is stuck must not keep the next one from doing the work.
+    assert_eq!(deployed(&[]).function("schedule-processor")["ReservedConcurrentExecutions"], "2");
+}
+
+/// A function's name as its resources' ids begin.
+pub fn pascal_case(name: &str) -> String {
     let words = name.split('-').map(|word| {
         let (first, rest) = word.split_at(1);
         first.to_uppercase() + rest

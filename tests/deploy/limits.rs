@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use flag_schedules::adapters::postgres::connection::STATEMENT_LIMIT;
 use flag_schedules::processor::RESERVE;
-use harness::settings::workspace;
+use serde_json::json;
 
+use super::deployed::deployed;
+use super::guide::document;
 use super::template::{Function, functions, resource};
 
 /// API Gateway gives up on a function after this long.
@@ -60,13 +62,48 @@ fn cloudformation_waits_for_a_migration_longer_than_it_can_take() {
     assert!(waits > timeout(migrate), "{waits:?} is not above {:?}", timeout(migrate));
 }
 
-/// One of the times in `lambda.rs`, which are nobody else's business.
+#[test]
+fn a_migration_that_is_given_up_leaves_time_for_the_answer() {
+    let reserve = constant_of("functions/migrate/src/lib.rs", "ANSWER_RESERVE");
+    let cancel = constant_of("shared/src/adapters/postgres/migrate.rs", "CANCEL_LIMIT");
+    let answer = constant_of("shared/src/adapters/https.rs", "LIMIT");
+    assert!(reserve > cancel + answer, "{reserve:?} is not above {cancel:?} and {answer:?}");
+    let timeout = timeout(&functions()["migrate"]);
+    assert!(timeout > reserve * 10, "{timeout:?} is hardly above {reserve:?}");
+}
+
+#[test]
+fn a_failed_tick_is_not_repeated_but_kept_for_people_to_look_at() {
+    let deployed = deployed(&[]);
+    let configs = deployed.all("AWS::Lambda::EventInvokeConfig");
+    let queue = json!({"Fn::GetAtt": ["FailedTicks", "Arn"]});
+
+    let [config] = configs.values().collect::<Vec<_>>()[..] else { panic!("not one: {configs:#?}") };
+    assert_eq!(config["FunctionName"], json!({"Ref": "ScheduleProcessorFunction"}));
+    assert_eq!(
+        (&config["MaximumRetryAttempts"], &config["MaximumEventAgeInSeconds"]),
+        (&json!(0), &json!(60))
+    );
+    assert_eq!(config["DestinationConfig"]["OnFailure"]["Destination"], queue);
+    // What EventBridge cannot deliver within the minute is the next tick's to do.
+    let targets = &deployed.properties("ScheduleProcessorFunctionTick")["Targets"];
+    assert_eq!(targets.as_array().map(Vec::len), Some(1), "{targets}");
+    assert_eq!(targets[0]["RetryPolicy"]["MaximumEventAgeInSeconds"], 60);
+    assert_eq!(targets[0]["DeadLetterConfig"]["Arn"], queue);
+    assert_eq!(deployed.properties("FailedTicks")["SqsManagedSseEnabled"], true);
+}
+
+/// One of the times in `lambda.rs`.
 fn constant(name: &str) -> Duration {
-    let path = workspace().join("shared/src/lambda.rs");
-    let source = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    constant_of("shared/src/lambda.rs", name)
+}
+
+/// One of the times in a file, which are nobody else's business.
+fn constant_of(file: &str, name: &str) -> Duration {
+    let source = document(file);
     let start = format!("const {name}: Duration = Duration::");
     let value = source.lines().find_map(|line| line.trim().strip_prefix(&start));
-    let value = value.unwrap_or_else(|| panic!("there is no {name} in shared/src/lambda.rs"));
+    let value = value.unwrap_or_else(|| panic!("there is no {name} in {file}"));
     let (unit, number) = value.trim_end_matches(");").split_once('(').unwrap_or_default();
     let number = number.parse().unwrap_or_else(|error| panic!("{name} is {value}: {error}"));
     match unit {

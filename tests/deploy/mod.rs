@@ -1,8 +1,17 @@
-//! What is deployed: `template.yaml` against the functions, the routes, the settings and the audit trail of the code.
+//! What is deployed: `template.yaml` against the functions, the routes, the settings and the audit trail of the code, and
+//! against its documentation. `template` reads the file, `deployed` what SAM and CloudFormation make of it.
 
+mod alarms;
 mod audit;
+mod database;
+mod deployed;
 mod functions;
+mod gateway;
+mod guide;
 mod limits;
+mod network;
+mod permissions;
+mod queries;
 mod routes;
 mod settings;
 mod template;

@@ -11,12 +11,7 @@ use crate::structure::source::Source;
 
 /// What the template does not set, and why.
 const NOT_DEPLOYED: &[(&str, &str)] = &[
-    ("DATABASE_AUTH", "for a database with IAM authentication, see docs/operations.md"),
     ("AWS_REGION", "Lambda sets it"),
-    (
-        "DATABASE_CA_FILE",
-        "for a database with a private certificate authority, whose file has to be packed too",
-    ),
     ("AWS_LAMBDA_LOG_FORMAT", "Lambda sets it, by LoggingConfig"),
     ("AWS_LAMBDA_LOG_LEVEL", "Lambda sets it, by LoggingConfig"),
     ("RUST_LOG", "for the local stack"),
@@ -44,7 +39,7 @@ fn every_function_gets_the_settings_that_it_uses_and_no_others() {
             .map(String::as_str)
             .filter(|setting| !NOT_DEPLOYED.iter().any(|(known, _)| known == setting))
             .filter(|setting| match *setting {
-                "DATABASE_URL" => true,
+                "DATABASE_URL" | "DATABASE_AUTH" | "DATABASE_CA_FILE" => true,
                 "AUDIT_LOG_GROUP" => AUDITING.contains(&name.as_str()),
                 auth if auth.starts_with("AUTH_") => function.is_http(),
                 other => panic!("{other} is new: say here which functions use it"),

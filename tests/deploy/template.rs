@@ -42,13 +42,6 @@ impl Function {
     pub fn depends_on(&self) -> Vec<&str> {
         list(&self.resource["DependsOn"]).into_iter().map(text).collect()
     }
-
-    /// The statements of its own role's policies.
-    pub fn statements(&self) -> Vec<&'static Value> {
-        let role = text(&self.properties["Role"]["Fn::GetAtt"]).trim_end_matches(".Arn");
-        let policies = resource(role)["Properties"]["Policies"].as_array().into_iter().flatten();
-        policies.flat_map(|policy| list(&policy["PolicyDocument"]["Statement"])).collect()
-    }
 }
 
 /// The template.

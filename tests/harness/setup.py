@@ -1,4 +1,4 @@
-"""Puts the tools of requirements.txt into .venv, once: `make setup`.
+"""Puts the tools of requirements.txt into .venv, once: `make setup`. Or those of another file into another folder.
 
 Standard library only, because it runs before anything is installed. A lock makes a second run that starts meanwhile wait.
 """
@@ -10,9 +10,10 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-VENV = ROOT / ".venv"
+FOLDER, REQUIREMENTS = sys.argv[1:] or (".venv", "requirements.txt")
+VENV = ROOT / FOLDER
 PYTHON = VENV / "bin" / "python"
-INSTALLED = VENV / "requirements.txt"
+INSTALLED = VENV / REQUIREMENTS
 
 
 def main() -> int:
@@ -21,10 +22,10 @@ def main() -> int:
     (ROOT / ".local").mkdir(exist_ok=True)
     with open(ROOT / ".local" / "setup.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = (ROOT / "requirements.txt").read_text()
+        wanted = (ROOT / REQUIREMENTS).read_text()
         if works() and INSTALLED.exists() and INSTALLED.read_text() == wanted:
             return 0
-        print("installing the local tools into .venv", flush=True)
+        print(f"installing the local tools into {FOLDER}", flush=True)
         if not works():
             made = run(sys.executable, "-m", "venv", "--clear", str(VENV))
             if made.returncode != 0:
@@ -36,16 +37,16 @@ def main() -> int:
                 )
         INSTALLED.unlink(missing_ok=True)
         installed = run(
-            str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"
+            str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS
         )
         if installed.returncode != 0:
-            return fail("pip could not install requirements.txt", installed)
+            return fail(f"pip could not install {REQUIREMENTS}", installed)
         INSTALLED.write_text(wanted)
     return 0
 
 
 def works() -> bool:
-    """Whether .venv has a Python that starts, with pip; not when the Python it was made with is gone."""
+    """Whether the folder has a Python that starts, with pip; not when the Python it was made with is gone."""
     return PYTHON.exists() and run(str(PYTHON), "-c", "import pip").returncode == 0
 
 

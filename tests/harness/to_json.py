@@ -19,6 +19,11 @@ def short_form(loader, suffix, node):
     return {suffix if suffix in ("Ref", "Condition") else "Fn::" + suffix: value}
 
 
-yaml.SafeLoader.add_multi_constructor("!", short_form)
-with open(sys.argv[1], encoding="utf-8") as file:
-    json.dump(yaml.safe_load(file), sys.stdout, default=str)
+def load(path):
+    yaml.SafeLoader.add_multi_constructor("!", short_form)
+    with open(path, encoding="utf-8") as file:
+        return yaml.safe_load(file)
+
+
+if __name__ == "__main__":
+    json.dump(load(sys.argv[1]), sys.stdout, default=str)

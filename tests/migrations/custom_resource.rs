@@ -13,7 +13,7 @@ const GONE: &str = "postgres://somebody:a-very-secret-password@127.0.0.1:1/gone"
 const PASSWORD: &str = "a-very-secret-password";
 
 /// CloudFormation's event, answered to this server.
-fn request(kind: &str, cloudformation: &CloudFormation) -> Value {
+pub fn request(kind: &str, cloudformation: &CloudFormation) -> Value {
     let mut event = event("migrate-custom-resource.json");
     event["RequestType"] = json!(kind);
     event["ResponseURL"] = json!(cloudformation.url());
@@ -21,7 +21,7 @@ fn request(kind: &str, cloudformation: &CloudFormation) -> Value {
 }
 
 /// Sends it and gives what CloudFormation was answered.
-async fn answer(migrate: &Function, request: &Value, cloudformation: &CloudFormation) -> Answer {
+pub async fn answer(migrate: &Function, request: &Value, cloudformation: &CloudFormation) -> Answer {
     let result = migrate.invoke(request).await.value();
     let answer = cloudformation.answer();
     assert_eq!(result, json!({"status": answer.body["Status"]}));

@@ -6,13 +6,14 @@ mod cloudformation;
 mod custom_resource;
 mod empty;
 mod failing;
+mod out_of_time;
 mod schema;
 mod together;
 
 use std::time::{Duration, Instant};
 
 use harness::database::Database;
-use harness::lambda::{Env, Function};
+use harness::lambda::{Env, Function, Launch};
 use serde_json::Value;
 use tokio_postgres::Client;
 
@@ -20,9 +21,13 @@ use crate::support::LIMIT;
 
 /// The `migrate` function on the database at this address.
 async fn migrate_at(url: &str) -> Function {
-    Function::start("migrate", Env::new().set("DATABASE_URL", url))
-        .await
-        .unwrap_or_else(|error| panic!("{error}"))
+    migrate_within(LIMIT, url).await
+}
+
+/// The same with this time limit for an invocation.
+async fn migrate_within(limit: Duration, url: &str) -> Function {
+    let migrate = Launch::of("migrate").env(Env::new().set("DATABASE_URL", url)).timeout(limit);
+    migrate.start().await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The `migrate` function on a database.

@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 use super::{execute, migrate_on, names, refusal, run, schema, until};
 
 /// The advisory lock that migrators take. Part of what releases have in common: an old and a new one must take the same.
-const LOCK: i64 = 0x666c_6167_7363_6865;
+pub const LOCK: i64 = 0x666c_6167_7363_6865;
 
 /// Waits until so many migrators wait for the lock.
 async fn until_waiting(client: &Client, migrators: usize) {

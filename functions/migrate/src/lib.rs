@@ -1,13 +1,15 @@
 //! Brings the schema up to date before any new code runs: by plain invoke, or as a CloudFormation custom resource.
 //!
-//! As a custom resource it always answers CloudFormation, also when it fails: a resource without an answer would hold
-//! the deployment up until its time limit. `Delete` changes nothing: the data outlives the stack.
+//! As a custom resource it always answers CloudFormation, also when it fails or its time is up: a resource without an answer
+//! would hold the deployment up until its time limit. `Delete` changes nothing: the data outlives the stack.
+
+use std::time::{Duration, Instant};
 
 use flag_schedules::adapters::https::Https;
 use flag_schedules::adapters::postgres::migrate::{Migrated, migrate};
 use flag_schedules::config::DatabaseSettings;
 use flag_schedules::error::{Source, chain};
-use flag_schedules::lambda::{Diagnostic, LambdaEvent};
+use flag_schedules::lambda::{Diagnostic, LambdaEvent, deadline_of};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,6 +17,9 @@ use serde_json::{Value, json};
 const RESOURCE_ID: &str = "flag-schedules-schema";
 /// CloudFormation refuses answers above 4096 bytes; as JSON, a reason without control characters is at most doubled.
 const MAX_REASON_BYTES: usize = 1_500;
+
+/// Left of an invocation's time when a migration is given up: for the database to hear of it, and for the answer.
+const ANSWER_RESERVE: Duration = Duration::from_secs(6);
 
 /// A failed migration, as Lambda reports it.
 #[derive(Debug)]
@@ -48,15 +53,17 @@ pub async fn handle(
     settings: &DatabaseSettings,
     event: LambdaEvent<Value>,
 ) -> Result<Value, MigrationFailed> {
+    let end = deadline_of(event.context.deadline);
+    let end = end.checked_sub(ANSWER_RESERVE).unwrap_or_else(Instant::now);
     if event.payload.get("RequestType").is_none() {
-        let migrated = migrate(settings).await.map_err(|error| MigrationFailed(chain(&error)))?;
+        let migrated = migrate(settings, end).await.map_err(|error| MigrationFailed(chain(&error)))?;
         return Ok(report(&migrated));
     }
     let resource = CustomResource::deserialize(&event.payload)
         .map_err(|error| MigrationFailed(format!("the custom resource event cannot be read: {error}")))?;
     let outcome = match resource.request_type.as_str() {
         "Delete" => Ok(json!({"applied": []})),
-        _ => migrate(settings).await.map(|migrated| report(&migrated)).map_err(|error| chain(&error)),
+        _ => migrate(settings, end).await.map(|migrated| report(&migrated)).map_err(|error| chain(&error)),
     };
     if let Err(reason) = &outcome {
         tracing::error!(reason, "the schema could not be brought up to date");

@@ -20,6 +20,7 @@ pub async fn handle(app: &ProcessorApp, event: LambdaEvent<Value>) -> Result<Tic
         .tick(&event.context.request_id, deadline_of(event.context.deadline))
         .await
         .map_err(|error| TickFailed::new(&error))?;
-    metrics::print(&metrics::line(&report, "schedule-processor", app.now()));
+    // The deployed function's name, so that two stacks in one account have each their own metrics.
+    metrics::print(&metrics::line(&report, &event.context.env_config.function_name, app.now()));
     Ok(report)
 }

@@ -1,10 +1,13 @@
 //! Brings the schema up to date: the migrations of this release, by refinery, under an advisory lock; then what the other
 //! functions' roles may do with it.
 
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use refinery::Target;
 use thiserror::Error;
+use tokio::time::{timeout, timeout_at};
+use tokio_postgres::CancelToken;
 
 use super::opening::Opener;
 use super::tls::ConnectionsError;
@@ -23,6 +26,10 @@ const LOCK: i64 = 0x666c_6167_7363_6865;
 const HISTORY: &str = "flag_schedules_schema_history";
 /// Connecting may take this long.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// A statement that nobody has cancelled ends this long after the deadline.
+const AFTER_DEADLINE: Duration = Duration::from_secs(5);
+/// How long the server may take to hear that a statement is given up.
+const CANCEL_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a migration did.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -48,20 +55,55 @@ pub enum MigrateError {
     /// The schema is up to date, but the other functions' roles may not use it.
     #[error("the roles could not be given their rights")]
     Grants(#[source] Source),
+    /// The time was up.
+    #[error("the time was up while {doing}")]
+    OutOfTime {
+        /// What it was used up by.
+        doing: &'static str,
+    },
 }
 
-/// Applies what the database does not have yet. A second run changes nothing; of two at once, one waits and finds
-/// nothing left to do; a schema newer than this release is success.
+/// How far a run has come, for whoever has to end it.
+#[derive(Default)]
+struct Progress {
+    connected: OnceLock<CancelToken>,
+    locked: OnceLock<()>,
+}
+
+/// Applies what the database does not have yet, until `deadline`. A second run changes nothing; of two at once, one waits
+/// and finds nothing left to do; a schema newer than this release is success.
 ///
 /// # Errors
 /// [`MigrateError`].
-pub async fn migrate(settings: &DatabaseSettings) -> Result<Migrated, MigrateError> {
-    let unavailable = |error: tokio_postgres::Error| MigrateError::Unavailable(error.into());
+pub async fn migrate(settings: &DatabaseSettings, deadline: Instant) -> Result<Migrated, MigrateError> {
     let opener = Opener::new(settings, "flag-schedules migrate", CONNECT_LIMIT)?;
+    let progress = Progress::default();
+    if let Ok(result) = timeout_at(deadline.into(), run(&opener, deadline, &progress)).await {
+        return result;
+    }
+    let Some(session) = progress.connected.get() else {
+        return Err(MigrateError::OutOfTime { doing: "connecting to the database" });
+    };
+    // The session is closed by now, but the server would first finish the statement that runs there.
+    if !matches!(timeout(CANCEL_LIMIT, opener.cancel(session.clone())).await, Ok(Ok(()))) {
+        tracing::warn!("what the database still does could not be cancelled; its statement timeout ends it");
+    }
+    let locked = progress.locked.get().is_some();
+    let doing = if locked { "applying a migration" } else { "waiting for another migrator to finish" };
+    Err(MigrateError::OutOfTime { doing })
+}
+
+async fn run(opener: &Opener, deadline: Instant, progress: &Progress) -> Result<Migrated, MigrateError> {
+    let unavailable = |error: tokio_postgres::Error| MigrateError::Unavailable(error.into());
     let mut client = opener.open().await.map_err(|error| MigrateError::Unavailable(error.into()))?;
-    // The role's limits are for the service's statements. Another migrator may need longer, and so may making an index.
-    client.batch_execute("set lock_timeout = 0; set statement_timeout = 0").await.map_err(unavailable)?;
+    progress.connected.get_or_init(|| client.cancel_token());
+    // The role's limits are for the service's statements. Another migrator may need longer, and so may making an index;
+    // but what outlives this process must end some time.
+    let left = deadline.saturating_duration_since(Instant::now()) + AFTER_DEADLINE;
+    let limits = format!("set lock_timeout = 0; set statement_timeout = {}", left.as_millis());
+    client.batch_execute(&limits).await.map_err(unavailable)?;
     client.execute("select pg_advisory_lock($1)", &[&LOCK]).await.map_err(unavailable)?;
+    progress.locked.get_or_init(|| ());
     // But not for a table's lock: while a migration waits for one, everybody else waits behind it.
     client.batch_execute("reset lock_timeout").await.map_err(unavailable)?;
     let mut runner = embedded::migrations::runner().set_target(Target::Latest).set_abort_missing(false);

@@ -1,0 +1,116 @@
+//! The alarms: on metrics that exist, and each with a line of what to do in the operations guide.
+
+use std::collections::BTreeSet;
+
+use flag_schedules::domain::time::Timestamp;
+use flag_schedules::metrics;
+use flag_schedules::processor::TickReport;
+use serde_json::{Value, json};
+
+use super::deployed::deployed;
+use super::guide::table;
+use super::template::list;
+use super::text;
+
+/// Of AWS: what the alarms may use, with the dimension.
+const OF_AWS: [(&str, &str, &str); 4] = [
+    ("AWS/Lambda", "Errors", "FunctionName"),
+    ("AWS/Lambda", "Throttles", "FunctionName"),
+    ("AWS/Lambda", "Duration", "FunctionName"),
+    ("AWS/ApiGateway", "5xx", "ApiId"),
+];
+
+#[test]
+fn every_alarm_has_a_line_in_the_operations_guide_and_every_line_an_alarm() {
+    let deployed = deployed(&[]);
+    let alarms = deployed.all("AWS::CloudWatch::Alarm");
+    let named: BTreeSet<_> = alarms.values().map(|alarm| text(&alarm["AlarmName"]).to_owned()).collect();
+
+    let lines = table("Alarms");
+    let told: BTreeSet<_> =
+        lines.iter().map(|line| line[0].trim_matches('`').replace("<stack>", "flags")).collect();
+
+    assert_eq!(named, told, "left: template.yaml, right: docs/operations.md");
+    assert_eq!(named.len(), alarms.len(), "two alarms of one name");
+    for line in lines {
+        assert!(line.len() == 3 && line.iter().all(|cell| cell.len() > 10), "too little is said: {line:?}");
+    }
+}
+
+#[test]
+fn every_alarm_is_on_a_metric_that_is_there() {
+    let deployed = deployed(&[]);
+    let own = metrics_of_a_tick();
+    let mut used = BTreeSet::new();
+    for (id, alarm) in deployed.all("AWS::CloudWatch::Alarm") {
+        let queries = list(&alarm["Metrics"]).into_iter().filter_map(|query| query.get("MetricStat"));
+        let stats: Vec<_> = queries.map(|stat| &stat["Metric"]).collect();
+        for metric in if stats.is_empty() { vec![alarm] } else { stats } {
+            let (namespace, name) = (text(&metric["Namespace"]), text(&metric["MetricName"]));
+            let dimension = &metric["Dimensions"][0];
+            assert_eq!(metric["Dimensions"].as_array().map(Vec::len), Some(1), "{id}");
+            if namespace == metrics::NAMESPACE {
+                assert!(own.contains(name), "{id}: a tick does not tell {name}: {own:?}");
+                let processor =
+                    json!({"Name": "FunctionName", "Value": {"Ref": "ScheduleProcessorFunction"}});
+                assert_eq!(dimension, &processor, "{id}");
+            } else {
+                let known = (namespace, name, text(&dimension["Name"]));
+                assert!(OF_AWS.contains(&known), "{id}: {known:?}");
+                let of = text(&dimension["Value"]["Ref"]);
+                assert!(deployed.has(of), "{id}: there is no {of}");
+            }
+            used.insert(name);
+        }
+    }
+
+    for needed in [
+        "Errors",
+        "5xx",
+        "Throttles",
+        "Duration",
+        "OldestDueScheduleAge",
+        "OldestAuditEventAge",
+        "AuditEventsDead",
+    ] {
+        assert!(used.contains(needed), "nobody watches {needed}");
+    }
+}
+
+#[test]
+fn a_processor_that_does_not_run_raises_an_alarm() {
+    let deployed = deployed(&[]);
+    let silent = deployed.properties("ProcessorSilentAlarm");
+
+    assert_eq!(silent["TreatMissingData"], "breaching");
+    assert_eq!((&silent["Statistic"], &silent["Threshold"]), (&json!("SampleCount"), &json!(1)));
+    assert_eq!(silent["ComparisonOperator"], "LessThanThreshold");
+}
+
+#[test]
+fn alarms_tell_whom_the_parameter_names() {
+    let topics =
+        json!(["arn:aws:sns:eu-central-1:123456789012:a", "arn:aws:sns:eu-central-1:123456789012:b"]);
+    let names = list(&topics).into_iter().map(text).collect::<Vec<_>>().join(",");
+    let (somebody, nobody) = (deployed(&[&format!("AlarmActionArns={names}")]), deployed(&[]));
+    for (id, alarm) in somebody.all("AWS::CloudWatch::Alarm") {
+        assert_eq!((&alarm["AlarmActions"], &alarm["OKActions"]), (&topics, &topics), "{id}");
+        assert_eq!(nobody.properties(id).get("AlarmActions"), None, "{id}");
+    }
+}
+
+/// The names of all metrics that a tick tells.
+fn metrics_of_a_tick() -> BTreeSet<String> {
+    let report = TickReport {
+        still_due: Some(0),
+        oldest_due_age_ms: Some(0),
+        audit_backlog: Some(0),
+        oldest_audit_event_age_ms: Some(0),
+        audit_dead: Some(0),
+        ..TickReport::default()
+    };
+    let now = Timestamp::parse("2026-02-09T09:00:00Z").expect("it is a time");
+    let line: Value = serde_json::from_str(&metrics::line(&report, "f", now)).expect("a metric line is JSON");
+    let metrics = list(&line["_aws"]["CloudWatchMetrics"][0]["Metrics"]);
+    metrics.into_iter().map(|metric| text(&metric["Name"]).to_owned()).collect()
+}

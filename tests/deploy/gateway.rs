@@ -1,0 +1,96 @@
+//! API Gateway as deployed: a valid token on every route, limits, an access log, and no web page that was not allowed.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::deployed::{Deployed, deployed};
+use super::text;
+
+const CORS: &str = "x-amazon-apigateway-cors";
+
+fn stage(deployed: &Deployed) -> &Value {
+    let stages = deployed.all("AWS::ApiGatewayV2::Stage");
+    assert_eq!(stages.len(), 1, "{:?}", stages.keys());
+    stages.into_values().next().unwrap_or(&Value::Null)
+}
+
+#[test]
+fn every_route_wants_a_token_of_the_issuer_for_the_audience() {
+    let deployed = deployed(&[]);
+    let body = &deployed.properties("Api")["Body"];
+    let mut routes = 0;
+    for (path, operations) in body["paths"].as_object().into_iter().flatten() {
+        for (method, operation) in operations.as_object().into_iter().flatten() {
+            assert_eq!(operation["security"], json!([{"AdminToken": []}]), "{method} {path}");
+            routes += 1;
+        }
+    }
+
+    assert_eq!(routes, 3, "{body:#}");
+    let scheme = &body["components"]["securitySchemes"];
+    let expected = json!({
+        "type": "jwt",
+        "identitySource": "$request.header.Authorization",
+        "jwtConfiguration": {"issuer": "https://id.example.test", "audience": ["flag-admin"]},
+    });
+    assert_eq!(scheme["AdminToken"]["x-amazon-apigateway-authorizer"], expected);
+    assert_eq!(scheme.as_object().map(serde_json::Map::len), Some(1), "another authorizer: {scheme}");
+    // Neither a route nor an integration comes from anywhere else.
+    for kind in ["AWS::ApiGatewayV2::Route", "AWS::ApiGateway::RestApi", "AWS::Lambda::Url"] {
+        assert!(deployed.all(kind).is_empty(), "{kind}");
+    }
+}
+
+#[test]
+fn no_web_page_may_call_unless_its_origin_is_allowed() {
+    let nobody = deployed(&[]);
+    let somebody = deployed(&["CorsAllowedOrigins=https://admin.example.test,https://flags.example.test"]);
+
+    assert_eq!(nobody.properties("Api")["Body"].get(CORS), None);
+    let cors = &somebody.properties("Api")["Body"][CORS];
+    assert_eq!(cors["allowOrigins"], json!(["https://admin.example.test", "https://flags.example.test"]));
+    assert_eq!(cors["allowMethods"], json!(["GET", "POST", "DELETE"]));
+    // What the API reads, and what pages may read of its answers.
+    assert_eq!(cors["allowHeaders"], json!(["authorization", "content-type", "idempotency-key"]));
+    assert_eq!(cors["exposeHeaders"], json!(["location", "retry-after", "www-authenticate"]));
+    assert_eq!(cors.get("allowCredentials"), None, "tokens are not cookies");
+}
+
+#[test]
+fn requests_are_throttled() {
+    let deployed = deployed(&["ApiRateLimit=7", "ApiBurstLimit=9"]);
+
+    let limits = &stage(&deployed)["DefaultRouteSettings"];
+    assert_eq!(limits["ThrottlingRateLimit"].to_string().trim_matches('"'), "7");
+    assert_eq!(limits["ThrottlingBurstLimit"].to_string().trim_matches('"'), "9");
+}
+
+#[test]
+fn a_line_of_the_access_log_is_json_and_tells_no_secret() {
+    let deployed = deployed(&[]);
+    let settings = &stage(&deployed)["AccessLogSettings"];
+    assert_eq!(settings["DestinationArn"], json!({"Fn::GetAtt": ["AccessLogGroup", "Arn"]}));
+    assert_eq!(deployed.properties("AccessLogGroup")["RetentionInDays"], 90);
+
+    // The one variable that brings its own quotes, and then all the others.
+    let format = text(&settings["Format"]).replace("$context.error.messageString", "\"\"");
+    let line: BTreeMap<String, String> =
+        serde_json::from_str(&format).unwrap_or_else(|error| panic!("{error}: {format}"));
+
+    for (field, variable) in [
+        ("request_id", "requestId"),
+        ("source_ip", "identity.sourceIp"),
+        ("route", "routeKey"),
+        ("status", "status"),
+        ("latency_ms", "responseLatency"),
+        ("integration_error", "integrationErrorMessage"),
+        ("authorizer_error", "authorizer.error"),
+    ] {
+        assert_eq!(line.get(field), Some(&format!("$context.{variable}")), "{field} in {line:#?}");
+    }
+    // Headers can be logged nowhere but from the request overrides and the authorizer's claims.
+    for secret in ["header", "claims", "Authorization", "querystring", "$context.path", "rawPath"] {
+        assert!(!format.contains(secret), "{secret} is in {format}");
+    }
+}

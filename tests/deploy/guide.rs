@@ -1,0 +1,66 @@
+//! The operations guide against the template: its tables have what is deployed, no more and no less.
+
+use std::collections::BTreeMap;
+
+use harness::settings::workspace;
+
+use super::template::template;
+use super::text;
+
+/// A document of the repository.
+pub fn document(file: &str) -> String {
+    let path = workspace().join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The rows of the tables below a heading of `docs/operations.md`, cell by cell, without the heads.
+pub fn table(heading: &str) -> Vec<Vec<String>> {
+    let guide = document("docs/operations.md");
+    let (_, section) = guide
+        .split_once(&format!("\n## {heading}\n"))
+        .unwrap_or_else(|| panic!("docs/operations.md has no section {heading}"));
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows: Vec<_> = section.lines().filter(|line| line.starts_with('|')).collect();
+    let head = |at: &usize| rows.get(at + 1).is_some_and(|next| next.starts_with("| ---"));
+    let indices = (0..rows.len()).filter(|at| !head(at) && !rows[*at].starts_with("| ---"));
+    indices
+        .map(|at| rows[at].trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect())
+        .collect()
+}
+
+#[test]
+fn the_guide_has_every_parameter_with_its_default() {
+    let parameters = template()["Parameters"].as_object().expect("the template has parameters");
+    let deployed: BTreeMap<_, _> = parameters
+        .iter()
+        .map(|(name, parameter)| {
+            let default = match parameter.get("Default") {
+                None => "required".to_owned(),
+                Some(default) if text(default).is_empty() && default.is_string() => "none".to_owned(),
+                Some(default) => format!("`{}`", default.as_str().map_or(default.to_string(), str::to_owned)),
+            };
+            (format!("`{name}`"), default)
+        })
+        .collect();
+
+    let rows = table("Parameters");
+    let told: BTreeMap<_, _> = rows.iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+
+    assert_eq!(deployed, told, "left: template.yaml, right: docs/operations.md");
+    assert_eq!(rows.len(), told.len(), "a parameter stands there twice");
+}
+
+#[test]
+fn every_parameter_and_every_condition_is_used() {
+    let template = template();
+    let used = ["Globals", "Resources", "Conditions"].map(|section| template[section].to_string()).concat();
+    for name in template["Parameters"].as_object().into_iter().flatten().map(|(name, _)| name) {
+        let there =
+            used.contains(&format!(r#"{{"Ref":"{name}"}}"#)) || used.contains(&format!("${{{name}}}"));
+        assert!(there, "nothing uses the parameter {name}");
+    }
+    for name in template["Conditions"].as_object().into_iter().flatten().map(|(name, _)| name) {
+        let there = [format!(r#""Fn::If":["{name}","#), format!(r#""Condition":"{name}""#)];
+        assert!(there.iter().any(|use_| used.contains(use_)), "nothing uses the condition {name}");
+    }
+}
