@@ -179,7 +179,7 @@ async fn the_limits_of_the_roles_are_in_force_and_nest() {
     // Milliseconds: a lock's, a statement's, an idle transaction's.
     for (role, expected) in [
         (API, [2_000, 4_000, 10_000]),
-        (PROCESSOR, [2_000, 15_000, 10_000]),
+        (PROCESSOR, [2_000, 5_000, 10_000]),
         (MIGRATE, [1_000, 50_000, 60_000]),
     ] {
         let client = connect_as(&database, role).await;

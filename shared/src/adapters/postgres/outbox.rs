@@ -111,11 +111,12 @@ fn outbox_row(row: &Row) -> Result<OutboxRow, tokio_postgres::Error> {
 
 fn facts(row: &Row) -> Result<EventFacts, Source> {
     let event_type: &str = row.try_get("event_type")?;
+    let event_type =
+        EventType::parse(event_type).ok_or_else(|| format!("unknown event type {event_type:?}"))?;
     let Json(context) = row.try_get("context")?;
     let Json(schedule) = row.try_get("schedule")?;
     Ok(EventFacts {
-        event_type: EventType::parse(event_type)
-            .ok_or_else(|| format!("unknown event type {event_type:?}"))?,
+        event_type,
         context,
         schedule,
     })
