@@ -8,7 +8,7 @@ use crate::adapters::https::Https;
 use crate::adapters::postgres::Postgres;
 use crate::adapters::postgres::connection::Connections;
 use crate::audit::AuditTrail;
-use crate::config::{self, AuthSettings, DatabaseSettings, LogSettings, SettingError, environment};
+use crate::config::{self, AuthSettings, DatabaseSettings, LogSettings, Lookup, SettingError, environment};
 use crate::domain::admin::Caller;
 use crate::domain::time::Timestamp;
 use crate::http::auth::Authenticator;
@@ -38,14 +38,22 @@ impl App {
     /// [`SettingError`] for a missing or bad setting: the function must not start.
     pub fn start(function: &'static str) -> Result<Self, SettingError> {
         lambda::start_logging(&LogSettings::read(&environment));
-        let auth = AuthSettings::read(&environment)?;
+        Self::with(function, &environment)
+    }
+
+    /// Builds it with settings from elsewhere than the environment, and starts no logging.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a missing or bad setting.
+    pub fn with(function: &'static str, lookup: Lookup<'_>) -> Result<Self, SettingError> {
+        let auth = AuthSettings::read(lookup)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (postgres, audit) = stores(function, &clock)?;
+        let (postgres, audit) = stores(function, lookup, &clock)?;
         Ok(Self {
             schedules: ScheduleService::new(Arc::new(postgres), Arc::clone(&audit)),
             audit,
             authenticator: Authenticator::new(
-                Keys::new(auth.keys, Arc::new(Https)),
+                Keys::new(auth.keys, Arc::new(Https), Arc::clone(&clock)),
                 auth.claims,
                 Arc::clone(&clock),
             ),
@@ -83,7 +91,7 @@ impl ProcessorApp {
     pub fn start(function: &'static str) -> Result<Self, SettingError> {
         lambda::start_logging(&LogSettings::read(&environment));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (postgres, audit) = stores(function, &clock)?;
+        let (postgres, audit) = stores(function, &environment, &clock)?;
         let postgres = Arc::new(postgres);
         Ok(Self { processor: Processor::new(Arc::clone(&postgres) as _, postgres, audit), clock })
     }
@@ -97,10 +105,11 @@ impl ProcessorApp {
 
 fn stores(
     function: &'static str,
+    lookup: Lookup<'_>,
     clock: &Arc<dyn Clock>,
 ) -> Result<(Postgres, Arc<AuditTrail>), SettingError> {
-    let database = DatabaseSettings::read(&environment)?;
-    let group = config::audit_log_group(&environment)?;
+    let database = DatabaseSettings::read(lookup)?;
+    let group = config::audit_log_group(lookup)?;
     let connections =
         Connections::new(&database).map_err(|error| config::unusable(error.variable(), &error))?;
     let connections = Arc::new(connections);

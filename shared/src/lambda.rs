@@ -174,7 +174,10 @@ async fn flush(audit: &AuditTrail, deadline: Instant) {
 }
 
 /// From an event to a response: never fails, never panics, never runs out of time.
-async fn respond<H>(
+///
+/// # Errors
+/// None: the runtime wants a `Result`.
+pub async fn respond<H>(
     app: &App,
     handler: &H,
     event: LambdaEvent<Value>,

@@ -10,7 +10,7 @@ use harness::tokens::{AUDIENCE, ISSUER, Keys};
 use serde_json::{Value, json};
 
 use super::loopback::Loopback;
-use super::{FLAG, api_with_flag, assert_problem, but_for_the_request_id, logged};
+use super::{FLAG, answer, api_with_flag, assert_problem, but_for_the_request_id, logged};
 
 /// Tokens whose header or form is at fault.
 fn malformed(api: &Api) -> Vec<(&'static str, String)> {
@@ -18,10 +18,7 @@ fn malformed(api: &Api) -> Vec<(&'static str, String)> {
     let token = || api.token();
     let parts: Vec<&str> = good.split('.').collect();
     let [header, claims, signature] = parts[..] else { panic!("{good} has three segments") };
-    let raw_header = |header: &str| {
-        let input = format!("{}.{claims}", URL_SAFE_NO_PAD.encode(header));
-        format!("{input}.{}", URL_SAFE_NO_PAD.encode(api.keys.sign(input.as_bytes())))
-    };
+    let raw_header = |header: &str| token().with_raw_header(header);
     let kid = api.keys.kid();
     let mut tokens = vec![
         ("nothing but dots", "..".to_owned()),
@@ -193,29 +190,62 @@ async fn a_header_that_is_not_one_bearer_token_is_refused_with_the_same_body() {
     let token = api.admin();
     let nothing = but_for_the_request_id(&api.send(&list_request(FLAG, "")).await);
     let once = |value: &str| list_request(FLAG, "").header("authorization", value);
+    // RFC 6750 section 3.1: who has sent no bearer token at all is told of no error.
+    const NO_TOKEN: &str = "Bearer";
+    const BAD_TOKEN: &str = r#"Bearer error="invalid_token""#;
     let requests = [
-        ("two of them", list_request(FLAG, "").bearer(&token).bearer(&token)),
-        ("a bad one and a good one", list_request(FLAG, "").bearer("garbage").bearer(&token)),
-        ("a good one and a bad one", list_request(FLAG, "").bearer(&token).bearer("garbage")),
-        ("Basic", once("Basic YWRtaW46YWRtaW4=")),
-        ("Basic with a token", once(&format!("Basic {token}"))),
-        ("DPoP", once(&format!("DPoP {token}"))),
-        ("no scheme", once(&token)),
-        ("no space", once(&format!("Bearer{token}"))),
-        ("no token", once("Bearer")),
-        ("no token but a space", once("Bearer ")),
-        ("nothing at all", once("")),
+        (BAD_TOKEN, "two of them", list_request(FLAG, "").bearer(&token).bearer(&token)),
+        (BAD_TOKEN, "a bad one and a good one", list_request(FLAG, "").bearer("garbage").bearer(&token)),
+        (BAD_TOKEN, "a good one and a bad one", list_request(FLAG, "").bearer(&token).bearer("garbage")),
+        (
+            BAD_TOKEN,
+            "a good one and Basic",
+            list_request(FLAG, "").bearer(&token).header("authorization", "Basic eA=="),
+        ),
+        (BAD_TOKEN, "no token", once("Bearer")),
+        (BAD_TOKEN, "no token but a space", once("Bearer ")),
+        (BAD_TOKEN, "two tokens", once(&format!("Bearer {token} {token}"))),
+        (BAD_TOKEN, "in quotes", once(&format!("Bearer \"{token}\""))),
+        (BAD_TOKEN, "as a parameter", once(&format!("Bearer token={token}"))),
+        (NO_TOKEN, "Basic", once("Basic YWRtaW46YWRtaW4=")),
+        (NO_TOKEN, "Basic with a token", once(&format!("Basic {token}"))),
+        (NO_TOKEN, "Basic and a good one", once(&format!("Basic eA==,Bearer {token}"))),
+        (NO_TOKEN, "DPoP", once(&format!("DPoP {token}"))),
+        (NO_TOKEN, "no scheme", once(&token)),
+        (NO_TOKEN, "no space", once(&format!("Bearer{token}"))),
+        (NO_TOKEN, "nothing at all", once("")),
     ];
 
-    for (case, request) in requests {
+    for (challenge, case, request) in requests {
         let answer = api.send(&request).await;
 
         assert_problem(&answer, 401, "unauthenticated", case);
-        assert!(
-            answer.header("www-authenticate").is_some_and(|it| it.starts_with("Bearer")),
-            "{case}: {answer:?}"
-        );
+        assert_eq!(answer.header("www-authenticate"), Some(challenge), "{case}");
         assert_eq!(but_for_the_request_id(&answer)["body"], nothing["body"], "{case}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_headers_none_is_taken_however_they_are_handed_over() {
+    let (api, _) = api_with_flag().await;
+    let good = format!("Bearer {}", api.admin());
+
+    for (first, second) in [(&*good, "Bearer garbage"), ("Bearer garbage", &good), (&good, &good)] {
+        let mut event = list_request(FLAG, "").event();
+        event["headers"]["Authorization"] = json!(first);
+        event["headers"]["authorization"] = json!(second);
+        assert_problem(&answer(&api, "list-schedules", &event).await, 400, "invalid_request", "both");
+        event["headers"].as_object_mut().expect("headers").remove("Authorization");
+        event["headers"]["authorization"] = json!([first, second]);
+        assert_problem(
+            &answer(&api, "list-schedules", &event).await,
+            401,
+            "unauthenticated",
+            "a list of both",
+        );
+        event["headers"].as_object_mut().expect("headers").remove("authorization");
+        event["headers"]["Authorization"] = json!(good);
+        assert_eq!(answer(&api, "list-schedules", &event).await.status, 200, "one of them, in any case");
     }
 }
 

@@ -28,7 +28,7 @@ use uuid::Uuid;
 const FLAG: &str = "new-checkout";
 
 /// Every key of a schedule, in alphabetical order.
-const KEYS: [&str; 17] = [
+pub const KEYS: [&str; 17] = [
     "applied_at",
     "apply_by",
     "cancel_reason",

@@ -127,6 +127,8 @@ async fn an_event_that_is_no_request_is_answered_and_the_next_one_is_like_any_ot
             ("a path parameter that is no text", changed("/pathParameters/flagKey", json!(1))),
             ("no path parameters", changed("/pathParameters", json!({}))),
             ("no context", changed("/requestContext", json!(null))),
+            ("a NUL in the caller's address", changed("/requestContext/http/sourceIp", json!("a\0b"))),
+            ("a NUL in the user agent", changed("/requestContext/http/userAgent", json!("a\0b"))),
             ("an unknown method", changed("/requestContext/http/method", json!("not a method"))),
         ];
 

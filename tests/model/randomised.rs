@@ -5,34 +5,28 @@
 
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
-
-use harness::settings;
-use proptest::strategy::Strategy;
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use super::comparison::differences;
 use super::history::{History, histories};
 use super::play::Play;
 use super::reference::Model;
 use super::world::World;
+use crate::seeds::Campaign;
 
 /// How many histories are played.
 const CASES: u64 = 2_000;
 /// How many at once, each on a database of its own.
 const WORKERS: usize = 4;
-/// How many simpler histories are tried to explain a failure.
-const SIMPLER: u32 = 300;
-
-fn number(name: &str) -> Option<u64> {
-    settings::get(name).map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
-}
+const HISTORIES: Campaign = Campaign {
+    test: "any_history_comes_out_as_the_model_says",
+    cases: "MODEL_CASES",
+    minutes: "MODEL_MINUTES",
+    seed: "MODEL_SEED",
+};
 
 /// How much of everything has happened: histories in which nothing happens would agree with any model.
 #[derive(Debug, Default)]
 struct Tally {
-    histories: AtomicU64,
     ticks: AtomicU64,
     kills: AtomicU64,
     applied: AtomicU64,
@@ -45,7 +39,6 @@ impl Tally {
     fn count(&self, history: &History, model: &Model) {
         use super::reference::End;
         let ticks = || history.rounds.iter().map(|round| &round.ticks);
-        self.histories.fetch_add(1, Ordering::Relaxed);
         self.ticks.fetch_add(ticks().map(|ticks| ticks.processors as u64).sum(), Ordering::Relaxed);
         self.kills.fetch_add(ticks().map(|ticks| ticks.kills.len() as u64).sum(), Ordering::Relaxed);
         let ends = |fits: fn(&End) -> bool| {
@@ -64,8 +57,7 @@ impl Tally {
             .map(|count| count.load(Ordering::Relaxed))
     }
 
-    fn tell(&self) {
-        let histories = self.histories.load(Ordering::Relaxed);
+    fn tell(&self, histories: u64) {
         let [ticks, kills, applied, failed, cancelled, deleted] = self.counts();
         // Straight to the terminal, past the capture of what tests print.
         let _ = writeln!(
@@ -78,43 +70,26 @@ impl Tally {
 
 #[test]
 fn any_history_comes_out_as_the_model_says() {
-    let first = number("MODEL_SEED").unwrap_or(1);
-    let minutes = number("MODEL_MINUTES");
-    let cases = number("MODEL_CASES").unwrap_or(if minutes.is_some() { u64::MAX / 2 } else { CASES });
-    let end = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
-    let next = AtomicU64::new(first);
     let tally = Tally::default();
 
-    let failures: Vec<String> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS.min(usize::try_from(cases).unwrap()))
-            .map(|_| scope.spawn(|| work(&next, first + cases, end, &tally)))
-            .collect();
-        workers.into_iter().filter_map(|worker| worker.join().unwrap()).collect()
-    });
+    let played = HISTORIES.play(CASES, WORKERS, |seeds| work(seeds, &tally));
 
-    let shortest = failures.iter().min_by_key(|failure| failure.len());
-    assert!(shortest.is_none(), "{}", shortest.unwrap());
-    let played = tally.histories.load(Ordering::Relaxed);
     if played >= CASES {
         assert!(
             tally.counts().iter().all(|count| *count > played / 20),
             "hardly anything happened: {tally:?}"
         );
     }
-    if cases != CASES {
-        tally.tell();
+    if played != CASES {
+        tally.tell(played);
     }
 }
 
 /// Plays one history after the other until there are no more, or one fails.
-fn work(next: &AtomicU64, end: u64, deadline: Option<Instant>, tally: &Tally) -> Option<String> {
+fn work(seeds: &mut dyn Iterator<Item = u64>, tally: &Tally) -> Option<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let world = runtime.block_on(World::start(3));
-    loop {
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= end || deadline.is_some_and(|deadline| Instant::now() > deadline) {
-            return None;
-        }
+    for seed in seeds {
         let failure = run(seed, |history| {
             let (model, mut found) = runtime.block_on(Play::of(&world, history));
             found.extend(runtime.block_on(differences(&world, &model)));
@@ -122,34 +97,15 @@ fn work(next: &AtomicU64, end: u64, deadline: Option<Instant>, tally: &Tally) ->
             found
         });
         if failure.is_some() {
-            // The others need not go on.
-            next.store(end, Ordering::Relaxed);
             return failure;
         }
     }
+    None
 }
 
 /// Tries the history of this seed and, if it fails, simpler ones.
 fn run(seed: u64, differences: impl Fn(&History) -> Vec<String>) -> Option<String> {
-    let config =
-        Config { cases: 1, failure_persistence: None, max_shrink_iters: SIMPLER, ..Config::default() };
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let case = histories().new_tree(&mut TestRunner::new_with_rng(config.clone(), rng)).unwrap();
-    let result = TestRunner::new(config).run_one(case, |history| match differences(&history) {
-        found if found.is_empty() => Ok(()),
-        found => Err(TestCaseError::fail(found.join("\n  "))),
-    });
-    match result {
-        Ok(_) => None,
-        Err(TestError::Abort(reason)) => Some(format!("history {seed} could not be played: {reason}")),
-        Err(TestError::Fail(reason, history)) => Some(format!(
-            "a history comes out otherwise than the model says; again:\n  \
-             MODEL_SEED={seed} MODEL_CASES=1 make test T=any_history_comes_out_as_the_model_says\n\
-             the simplest that was found:\n{history:#?}\nits differences:\n  {reason}"
-        )),
-    }
+    HISTORIES.run(seed, &histories(), differences)
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl Authenticator {
     /// # Errors
     /// [`Problem::NoToken`], [`Problem::BadToken`], [`Problem::NotAdmin`] or [`Problem::KeysUnavailable`].
     pub async fn authenticate(&self, request: &Request) -> Result<Caller, Problem> {
-        let Some(token) = bearer(&request.headers)? else { return Err(Problem::NoToken) };
+        let token = bearer(&request.headers)?;
         let unverified = check_header(token).map_err(refused)?;
         let keys = self.keys.for_key(&unverified.key_id).await.ok_or(Problem::KeysUnavailable)?;
         let signed = check_signature(&unverified, &keys).map_err(refused)?;
@@ -49,16 +49,16 @@ fn refused(error: TokenError) -> Problem {
     Problem::BadToken
 }
 
-/// The one bearer token; `None` when there is no `Authorization` header. RFC 6750 section 2.1, the scheme in any case.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+/// The one bearer token: RFC 6750 section 2.1, the scheme in any case. No header, or one of another scheme, is no token
+/// at all, so that the challenge comes without an error (section 3.1); anything else that is not one token is a bad one.
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut values = headers.get_all("authorization").iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let value = values.next().ok_or(Problem::NoToken)?;
     if values.next().is_some() {
         return Err(refused(TokenError("there are two Authorization headers")));
     }
     let value = value.to_str().map_err(|_| refused(TokenError("the Authorization header is not ASCII")))?;
-    match value.trim().split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim_start())),
-        _ => Err(refused(TokenError("the Authorization header has another scheme than Bearer"))),
-    }
+    let value = value.trim();
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim_start()) } else { Err(Problem::NoToken) }
 }

@@ -1,21 +1,26 @@
 //! Key sets: which key may verify which token.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
+use chrono::TimeDelta;
+use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::json;
-use crate::error::chain;
-use crate::ports::KeyServer;
+use super::problem::RETRY_AFTER_SECONDS;
+use super::{algorithms, json};
+use crate::domain::time::Timestamp;
+use crate::error::{Source, chain};
+use crate::ports::{Clock, KeyServer};
 
-/// A key set is fetched at most this often.
-pub const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
+/// How long after a fetch the next one may begin, once there are keys: whoever makes up key ids must not make fetches.
+pub const REFRESH_INTERVAL: TimeDelta = TimeDelta::seconds(60);
+/// How long after a failed fetch the next one may begin while there are no keys at all. Every caller is refused then, so
+/// a minute would turn a hiccup during a cold start into a minute without service. A caller is told to come back after
+/// this time, and who does so meets a new attempt. Fetches are bounded all the same: one at a time, and this far apart.
+pub const FIRST_FETCH_INTERVAL: TimeDelta = TimeDelta::seconds(RETRY_AFTER_SECONDS as i64);
 
 /// Where keys come from.
 #[derive(Debug)]
@@ -105,24 +110,9 @@ fn usable(value: &Value) -> Option<Key> {
     {
         return None;
     }
-    let mut algorithms = match &jwk.algorithm {
-        AlgorithmParameters::RSA(_) => vec![
-            Algorithm::RS256,
-            Algorithm::RS384,
-            Algorithm::RS512,
-            Algorithm::PS256,
-            Algorithm::PS384,
-            Algorithm::PS512,
-        ],
-        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => vec![Algorithm::ES256],
-        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P384 => vec![Algorithm::ES384],
-        AlgorithmParameters::OctetKeyPair(okp) if okp.curve == EllipticCurve::Ed25519 => {
-            vec![Algorithm::EdDSA]
-        }
-        _ => return None,
-    };
+    let mut algorithms = algorithms::of_key(&jwk.algorithm);
     if let Some(only) = value.get("alg") {
-        let only = Algorithm::from_str(only.as_str()?).ok()?;
+        let only = algorithms::named(only.as_str()?)?;
         algorithms.retain(|algorithm| *algorithm == only);
     }
     let key = DecodingKey::from_jwk(&jwk).ok()?;
@@ -133,19 +123,21 @@ fn usable(value: &Value) -> Option<Key> {
 pub struct Keys {
     current: RwLock<Option<Arc<KeySet>>>,
     server: Option<(String, Arc<dyn KeyServer>)>,
-    /// When the last fetch began. Held while one is under way: one request in flight.
-    last_fetch: tokio::sync::Mutex<Option<Instant>>,
+    /// A time of day, because it goes on while Lambda has frozen the environment, and a monotonic clock may not.
+    clock: Arc<dyn Clock>,
+    /// When the last fetch was under way. Held while one is: one request in flight.
+    last_fetch: tokio::sync::Mutex<Option<Timestamp>>,
 }
 
 impl Keys {
     /// Keys from this source; nothing is fetched yet.
     #[must_use]
-    pub fn new(source: KeySource, server: Arc<dyn KeyServer>) -> Self {
+    pub fn new(source: KeySource, server: Arc<dyn KeyServer>, clock: Arc<dyn Clock>) -> Self {
         let (current, server) = match source {
             KeySource::Inline(set) => (Some(Arc::new(set)), None),
             KeySource::Url(url) => (None, Some((url, server))),
         };
-        Self { current: RwLock::new(current), server, last_fetch: tokio::sync::Mutex::default() }
+        Self { current: RwLock::new(current), server, clock, last_fetch: tokio::sync::Mutex::default() }
     }
 
     /// A key set to look this key id up in, fetched anew when it is not known; `None` when there is none at all.
@@ -157,16 +149,17 @@ impl Keys {
         }
         let Some((url, server)) = &self.server else { return known };
         let mut last_fetch = self.last_fetch.lock().await;
-        // Somebody else may have fetched it while this request waited.
+        // Somebody else may have fetched it while this request waited; then it is too soon for another fetch.
         let known = self.current();
-        let fresh = last_fetch.is_some_and(|last| last.elapsed() < REFRESH_INTERVAL);
-        if fresh || known.as_ref().is_some_and(|set| set.knows(id)) {
+        let interval = if known.is_some() { REFRESH_INTERVAL } else { FIRST_FETCH_INTERVAL };
+        if last_fetch.is_some_and(|last| self.is_within(interval, last)) {
             return known;
         }
-        *last_fetch = Some(Instant::now());
-        let fetched = server.fetch(url).await.map_err(|error| chain(error.as_ref())).and_then(|text| {
-            KeySet::parse(&text).map_err(|error| format!("what the key server sent {error}"))
-        });
+        // Now already, because the request may be given up in the meantime.
+        *last_fetch = Some(self.clock.now());
+        let fetched = fetch(server.as_ref(), url).await;
+        // And again, because those who have waited for a slow failure must not fetch one after the other.
+        *last_fetch = Some(self.clock.now());
         match fetched {
             Ok(set) => {
                 let set = Arc::new(set);
@@ -174,15 +167,27 @@ impl Keys {
                 Some(set)
             }
             Err(error) => {
+                let error = chain(error.as_ref());
                 tracing::error!(error, "the key set could not be fetched; the known keys go on");
                 known
             }
         }
     }
 
+    /// Whether `last` is less than `interval` ago. A clock that has been set back since says nothing about that, and must
+    /// not keep new keys away for as long as it was set back.
+    fn is_within(&self, interval: TimeDelta, last: Timestamp) -> bool {
+        (TimeDelta::zero()..interval).contains(&self.clock.now().since(last))
+    }
+
     fn current(&self) -> Option<Arc<KeySet>> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+async fn fetch(server: &dyn KeyServer, url: &str) -> Result<KeySet, Source> {
+    let text = server.fetch(url).await?;
+    KeySet::parse(&text).map_err(|error| format!("what the key server sent {error}").into())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The HTTP toolkit: from an API Gateway event to a request, who is asking, and back to a response.
 
+pub mod algorithms;
 pub mod auth;
 pub mod body;
 pub mod cursor;

@@ -61,7 +61,7 @@ impl InputFault {
 pub enum Problem {
     /// The request is not one that API Gateway would hand over.
     MalformedRequest,
-    /// No token.
+    /// No token: no `Authorization` header, or one of another scheme.
     NoToken,
     /// A token that is not accepted; which rule it broke is for the log alone.
     BadToken,

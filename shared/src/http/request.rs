@@ -3,7 +3,7 @@
 //! The event is read here rather than by `lambda_http`'s own conversion, which panics on some events that are not legal
 //! HTTP; here they are answered with 400.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -55,6 +55,9 @@ impl Request {
     /// # Errors
     /// [`Problem::MalformedRequest`].
     pub fn read(event: Value, request_id: &str) -> Result<Self, Problem> {
+        if has_a_header_twice(&event) {
+            return Err(Problem::MalformedRequest);
+        }
         let event: ApiGatewayV2httpRequest =
             serde_json::from_value(event).map_err(|_| Problem::MalformedRequest)?;
         let body = match event.body {
@@ -65,16 +68,22 @@ impl Request {
             None => Vec::new(),
         };
         let http = event.request_context.http;
+        let call = CallContext {
+            request_id: request_id.to_owned(),
+            source_ip: http.source_ip.filter(|ip| !ip.is_empty()),
+            user_agent: http.user_agent.filter(|agent| !agent.is_empty()),
+        };
+        // PostgreSQL cannot store it, and HTTP has no place for it.
+        let texts = [Some(&call.request_id), call.source_ip.as_ref(), call.user_agent.as_ref()];
+        if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+            return Err(Problem::MalformedRequest);
+        }
         Ok(Self {
             path_parameters: event.path_parameters,
             query: event.raw_query_string.unwrap_or_default(),
             headers: event.headers,
             body,
-            call: CallContext {
-                request_id: request_id.to_owned(),
-                source_ip: http.source_ip.filter(|ip| !ip.is_empty()),
-                user_agent: http.user_agent.filter(|agent| !agent.is_empty()),
-            },
+            call,
         })
     }
 
@@ -283,6 +292,14 @@ impl Input<'_> {
         }
         Some(text)
     }
+}
+
+/// Whether two headers differ in the case of their names only. The library would silently keep one of them, and two
+/// `Authorization` headers must not pass for one. API Gateway hands names over in lower case.
+fn has_a_header_twice(event: &Value) -> bool {
+    let names = event["headers"].as_object().into_iter().flatten().map(|(name, _)| name.to_ascii_lowercase());
+    let mut seen = HashSet::new();
+    names.into_iter().any(|name| !seen.insert(name))
 }
 
 /// A name or value of a query string: percent escapes and `+` decoded; `None` when it is not UTF-8 then.

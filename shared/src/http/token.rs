@@ -1,9 +1,10 @@
 //! Token verification in three steps that can be called one by one: header policy, signature, claims.
 //!
+//! [`check_header`] makes an [`Unverified`] of a text, [`check_signature`] a [`Signed`] of that, [`check_claims`] an
+//! [`Identity`] of that. Only step two makes a [`Signed`], so that no claim is read that nobody has signed.
+//!
 //! `jsonwebtoken` verifies signatures; the rules are here, because by default it accepts unknown `crit`, any `typ`, a
 //! missing `iss`, `aud` or `sub`, `exp` a minute ago and `nbf` in the future. RFC 7515, RFC 7519, RFC 8725.
-
-use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,8 +13,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::json;
 use super::keys::KeySet;
+use super::{algorithms, json};
 use crate::config::ClaimSettings;
 use crate::domain::admin::Admin;
 use crate::domain::time::Timestamp;
@@ -25,43 +26,35 @@ const LEEWAY: f64 = 30.0;
 /// The longest time from `iat` to `exp`, in seconds.
 const MAX_LIFETIME: f64 = 24.0 * 60.0 * 60.0;
 
-const ALGORITHMS: [Algorithm; 9] = [
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-];
-
 /// The rule that a token breaks. For the log: callers are told none of it. Never holds any of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct TokenError(pub &'static str);
 
 /// Step one's result: a token whose header is acceptable. Nothing in it is to be believed yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Unverified<'a> {
     /// The algorithm that the header names, one of the allowed.
     pub algorithm: Algorithm,
     /// The id of the key.
     pub key_id: String,
-    message: &'a str,
-    payload: &'a str,
-    signature: &'a str,
+    /// What is signed: the first two segments with the dot between them.
+    pub message: &'a str,
+    /// The second segment: the claims in base64url.
+    pub payload: &'a str,
+    /// The third segment: the signature in base64url.
+    pub signature: &'a str,
 }
 
-/// Step two's result: the claims, signed by a known key.
+/// Step two's result: claims, whatever they say, that a known key has signed.
 #[derive(Debug)]
-pub struct Signed(Value);
+pub struct Signed<'a>(&'a str);
 
 #[derive(Deserialize)]
 struct Header {
     alg: String,
     kid: Option<String>,
+    #[serde(default, deserialize_with = "not_null")]
     typ: Option<String>,
     #[serde(default, deserialize_with = "present")]
     crit: bool,
@@ -82,6 +75,11 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error>
     serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
+/// A member that may be left out, but is not null when it is there.
+fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// Step one: the header. Only the allowed algorithms; a key id; nothing that brings or names a key of its own, and no
 /// extension that would have to be understood.
 ///
@@ -98,26 +96,25 @@ pub fn check_header(token: &str) -> Result<Unverified<'_>, TokenError> {
         return Err(three);
     }
     let header = object(header).ok_or(TokenError("the header is not a JSON object in base64url"))?;
-    let header: Header = serde_json::from_value(header).map_err(|_| TokenError("the header lacks `alg`"))?;
+    let header: Header = serde_json::from_value(header)
+        .map_err(|_| TokenError("the header lacks `alg`, or a parameter has the wrong type"))?;
     if header.crit || header.jku || header.jwk || header.x5u || header.x5c || header.zip {
         return Err(TokenError("the header has one of crit, jku, jwk, x5u, x5c, zip"));
     }
     if header.typ.is_some_and(|typ| !["jwt", "at+jwt"].contains(&typ.to_ascii_lowercase().as_str())) {
         return Err(TokenError("the header's `typ` is neither JWT nor at+jwt"));
     }
-    let algorithm = Algorithm::from_str(&header.alg)
-        .ok()
-        .filter(|algorithm| ALGORITHMS.contains(algorithm))
-        .ok_or(TokenError("the header's `alg` is not allowed"))?;
+    let algorithm = algorithms::named(&header.alg).ok_or(TokenError("the header's `alg` is not allowed"))?;
     let key_id = header.kid.ok_or(TokenError("the header has no `kid`"))?;
     Ok(Unverified { algorithm, key_id, message, payload, signature })
 }
 
-/// Step two: the signature, by the key that the header names, if that key may be used so.
+/// Step two: the signature, by the key that the header names, if that key may be used so. There is one spelling of a
+/// signature: base64url with padding, or with other than zeros in the bits that are left over, is another.
 ///
 /// # Errors
 /// The rule that is broken.
-pub fn check_signature(token: &Unverified<'_>, keys: &KeySet) -> Result<Signed, TokenError> {
+pub fn check_signature<'a>(token: &Unverified<'a>, keys: &KeySet) -> Result<Signed<'a>, TokenError> {
     let key = keys
         .find(&token.key_id, token.algorithm)
         .ok_or(TokenError("no key of this `kid` for this `alg` in the key set"))?;
@@ -125,9 +122,10 @@ pub fn check_signature(token: &Unverified<'_>, keys: &KeySet) -> Result<Signed, 
     if !matches!(verified, Ok(true)) {
         return Err(TokenError("the signature does not verify"));
     }
-    object(token.payload).map(Signed).ok_or(TokenError("the claims are not a JSON object in base64url"))
+    Ok(Signed(token.payload))
 }
 
+/// The JSON object in a segment.
 fn object(segment: &str) -> Option<Value> {
     let bytes = URL_SAFE_NO_PAD.decode(segment).ok()?;
     json::parse(&bytes).ok().filter(Value::is_object)
@@ -137,8 +135,10 @@ fn object(segment: &str) -> Option<Value> {
 struct Claims {
     exp: f64,
     iat: f64,
+    #[serde(default, deserialize_with = "not_null")]
     nbf: Option<f64>,
     iss: Option<String>,
+    #[serde(default, deserialize_with = "not_null")]
     aud: Option<Audience>,
     client_id: Option<String>,
     email: Option<String>,
@@ -174,11 +174,12 @@ pub struct Identity {
 /// # Errors
 /// The rule that is broken.
 pub fn check_claims(
-    token: &Signed,
+    token: &Signed<'_>,
     settings: &ClaimSettings,
     now: Timestamp,
 ) -> Result<Identity, TokenError> {
-    let claims = Claims::deserialize(&token.0)
+    let all = object(token.0).ok_or(TokenError("the claims are not a JSON object in base64url"))?;
+    let claims = Claims::deserialize(&all)
         .map_err(|_| TokenError("the claims lack `exp` or `iat`, or one of them has the wrong type"))?;
     check_times(&claims, now)?;
     if settings.issuer.is_some() && claims.iss != settings.issuer {
@@ -194,7 +195,7 @@ pub fn check_claims(
             return Err(TokenError("the audience is another"));
         }
     }
-    let user_id = token.0.get(&settings.user_id_claim).and_then(Value::as_str).unwrap_or_default();
+    let user_id = all.get(&settings.user_id_claim).and_then(Value::as_str).unwrap_or_default();
     if user_id.is_empty() {
         return Err(TokenError("there is no user id: nobody could be held accountable"));
     }
@@ -205,7 +206,7 @@ pub fn check_claims(
     {
         return Err(TokenError("the user id or the e-mail address has control characters"));
     }
-    let is_admin = groups(token.0.get(&settings.groups_claim))
+    let is_admin = groups(all.get(&settings.groups_claim))
         .any(|group| settings.admin_groups.iter().any(|admin_group| admin_group == group));
     Ok(Identity { admin: Admin { user_id: user_id.to_owned(), email: claims.email }, is_admin })
 }

@@ -115,11 +115,7 @@ fn facts(row: &Row) -> Result<EventFacts, Source> {
         EventType::parse(event_type).ok_or_else(|| format!("unknown event type {event_type:?}"))?;
     let Json(context) = row.try_get("context")?;
     let Json(schedule) = row.try_get("schedule")?;
-    Ok(EventFacts {
-        event_type,
-        context,
-        schedule,
-    })
+    Ok(EventFacts { event_type, context, schedule })
 }
 
 pub(super) fn unsigned(count: i64) -> u64 {

@@ -1,0 +1,235 @@
+//! Step three: what signed claims must say. The time is a parameter, so every limit is tested to the second.
+
+use std::sync::LazyLock;
+
+use flag_schedules::config::ClaimSettings;
+use flag_schedules::domain::time::Timestamp;
+use flag_schedules::http::keys::KeySet;
+use flag_schedules::http::token::{Identity, check_claims, check_header, check_signature};
+use harness::tokens::Keys;
+use serde_json::{Value, json};
+
+use super::keys_of;
+
+const NO_OBJECT: &str = "the claims are not a JSON object in base64url";
+const WRONG_TYPE: &str = "the claims lack `exp` or `iat`, or one of them has the wrong type";
+const EXPIRED: &str = "the token has expired";
+const NOT_YET: &str = "the token is not valid yet";
+const IN_THE_FUTURE: &str = "the token was issued in the future";
+const TOO_LONG: &str = "the token is valid for more than 24 hours";
+const ISSUER: &str = "the issuer is another";
+const AUDIENCE: &str = "the audience is another";
+const NOBODY: &str = "there is no user id: nobody could be held accountable";
+const CONTROL: &str = "the user id or the e-mail address has control characters";
+
+/// 2026-02-09T09:00:00Z.
+const NOW: i64 = 1_770_627_600;
+
+static KEYS: LazyLock<(Keys, KeySet)> = LazyLock::new(|| {
+    let keys = Keys::generate();
+    let set = keys_of(&keys);
+    (keys, set)
+});
+
+fn settings() -> ClaimSettings {
+    ClaimSettings {
+        issuer: Some("https://id.example.test".to_owned()),
+        audience: Some("flag-admin".to_owned()),
+        user_id_claim: "sub".to_owned(),
+        groups_claim: "groups".to_owned(),
+        admin_groups: vec!["admin".to_owned(), "ops".to_owned()],
+    }
+}
+
+/// What step three says of these claims, well signed.
+fn judge_text(claims: &str, settings: &ClaimSettings) -> Result<Identity, &'static str> {
+    let (keys, set) = &*KEYS;
+    let header = json!({"alg": "ES256", "kid": keys.kid()}).to_string();
+    let token = keys.raw_token(&header, claims);
+    let unverified = check_header(&token).unwrap();
+    let signed = check_signature(&unverified, set).unwrap();
+    let now = Timestamp::parse("2026-02-09T09:00:00Z").unwrap();
+    check_claims(&signed, settings, now).map_err(|error| error.0)
+}
+
+/// Good claims with these changes: null leaves one out, and `"null"` is a null.
+fn but(changes: Value) -> String {
+    let mut claims = json!({
+        "iss": "https://id.example.test", "aud": "flag-admin", "sub": "admin-1", "email": "admin@example.test",
+        "groups": ["admin"], "iat": NOW, "exp": NOW + 3600,
+    });
+    for (name, value) in changes.as_object().into_iter().flatten() {
+        match value {
+            Value::Null => claims.as_object_mut().unwrap().remove(name),
+            Value::String(null) if null == "null" => {
+                claims.as_object_mut().unwrap().insert(name.clone(), Value::Null)
+            }
+            value => claims.as_object_mut().unwrap().insert(name.clone(), value.clone()),
+        };
+    }
+    claims.to_string()
+}
+
+fn judge(changes: Value) -> Result<Identity, &'static str> {
+    judge_text(&but(changes), &settings())
+}
+
+#[test]
+fn the_time_is_right_up_to_the_limits_and_not_beyond() {
+    for (changes, expected) in [
+        (json!({}), None),
+        (json!({"exp": 1_770_627_700.5, "iat": 1_770_627_590.25}), None),
+        (json!({"exp": NOW, "iat": NOW - 60}), None),
+        (json!({"exp": NOW - 29, "iat": NOW - 60}), None),
+        (json!({"exp": NOW - 30, "iat": NOW - 60}), Some(EXPIRED)),
+        (json!({"exp": 0, "iat": 0}), Some(EXPIRED)),
+        (json!({"exp": -1, "iat": -60}), Some(EXPIRED)),
+        (json!({"nbf": NOW - 86_400}), None),
+        (json!({"nbf": NOW + 30}), None),
+        (json!({"nbf": NOW + 31}), Some(NOT_YET)),
+        (json!({"nbf": 1e300}), Some(NOT_YET)),
+        (json!({"iat": NOW + 30}), None),
+        (json!({"iat": NOW + 31}), Some(IN_THE_FUTURE)),
+        (json!({"iat": NOW, "exp": NOW + 86_400}), None),
+        (json!({"iat": NOW - 1, "exp": NOW + 86_400}), Some(TOO_LONG)),
+        (json!({"iat": NOW, "exp": 1e300}), Some(TOO_LONG)),
+        (json!({"iat": -1e300, "exp": NOW + 10}), Some(TOO_LONG)),
+        (json!({"exp": null}), Some(WRONG_TYPE)),
+        (json!({"exp": "null"}), Some(WRONG_TYPE)),
+        (json!({"exp": (NOW + 60).to_string()}), Some(WRONG_TYPE)),
+        (json!({"exp": true}), Some(WRONG_TYPE)),
+        (json!({"iat": null}), Some(WRONG_TYPE)),
+        (json!({"iat": "null"}), Some(WRONG_TYPE)),
+        (json!({"iat": NOW.to_string()}), Some(WRONG_TYPE)),
+        (json!({"nbf": "null"}), Some(WRONG_TYPE)),
+        (json!({"nbf": NOW.to_string()}), Some(WRONG_TYPE)),
+    ] {
+        assert_eq!(judge(changes.clone()).err(), expected, "{changes}");
+    }
+}
+
+#[test]
+fn the_issuer_and_the_audience_must_be_the_expected_ones() {
+    for (changes, expected) in [
+        (json!({"iss": null}), Some(ISSUER)),
+        (json!({"iss": "null"}), Some(ISSUER)),
+        (json!({"iss": ""}), Some(ISSUER)),
+        (json!({"iss": "https://id.example.test/"}), Some(ISSUER)),
+        (json!({"iss": "HTTPS://ID.EXAMPLE.TEST"}), Some(ISSUER)),
+        (json!({"iss": ["https://id.example.test"]}), Some(WRONG_TYPE)),
+        (json!({"aud": ["other", "flag-admin"]}), None),
+        (json!({"aud": "flag"}), Some(AUDIENCE)),
+        (json!({"aud": "flag-admin flag"}), Some(AUDIENCE)),
+        (json!({"aud": []}), Some(AUDIENCE)),
+        (json!({"aud": ["other"]}), Some(AUDIENCE)),
+        (json!({"aud": ["flag-admin", 1]}), Some(WRONG_TYPE)),
+        (json!({"aud": [["flag-admin"]]}), Some(WRONG_TYPE)),
+        (json!({"aud": {"flag-admin": 1}}), Some(WRONG_TYPE)),
+        (json!({"aud": null}), Some(AUDIENCE)),
+        (json!({"aud": null, "client_id": "flag-admin"}), None),
+        (json!({"aud": null, "client_id": "other"}), Some(AUDIENCE)),
+        (json!({"aud": null, "client_id": ["flag-admin"]}), Some(WRONG_TYPE)),
+        (json!({"aud": "null", "client_id": "flag-admin"}), Some(WRONG_TYPE)),
+        (json!({"aud": [], "client_id": "flag-admin"}), Some(AUDIENCE)),
+        (json!({"aud": "other", "client_id": "flag-admin"}), Some(AUDIENCE)),
+        (json!({"client_id": "other"}), None),
+    ] {
+        assert_eq!(judge(changes.clone()).err(), expected, "{changes}");
+    }
+}
+
+#[test]
+fn issuer_and_audience_are_unchecked_when_none_is_expected() {
+    let anybodys = ClaimSettings { issuer: None, audience: None, ..settings() };
+
+    for changes in [json!({}), json!({"iss": null, "aud": null}), json!({"iss": "x", "aud": "y"})] {
+        let judged = judge_text(&but(changes.clone()), &anybodys);
+        assert_eq!(judged.map(|identity| identity.is_admin), Ok(true), "{changes}");
+    }
+}
+
+#[test]
+fn there_is_a_user_id_that_can_be_written_down() {
+    let (long, escape) = ("ü".repeat(500), "\u{1b}[31madmin");
+    for (changes, expected) in [
+        (json!({"sub": long}), None),
+        (json!({"sub": "' or 1=1 --"}), None),
+        (json!({"email": null}), None),
+        (json!({"email": "null"}), None),
+        (json!({"sub": null}), Some(NOBODY)),
+        (json!({"sub": "null"}), Some(NOBODY)),
+        (json!({"sub": ""}), Some(NOBODY)),
+        (json!({"sub": 7}), Some(NOBODY)),
+        (json!({"sub": ["admin-1"]}), Some(NOBODY)),
+        (json!({"sub": "admin\n"}), Some(CONTROL)),
+        (json!({"sub": "admin\0"}), Some(CONTROL)),
+        (json!({"sub": escape}), Some(CONTROL)),
+        (json!({"sub": "admin\u{85}"}), Some(CONTROL)),
+        (json!({"sub": "admin\u{7f}"}), Some(CONTROL)),
+        (json!({"email": "a@example.test\r\nbcc: all"}), Some(CONTROL)),
+        (json!({"email": "a@example.test\0"}), Some(CONTROL)),
+        (json!({"email": 1}), Some(WRONG_TYPE)),
+    ] {
+        assert_eq!(judge(changes.clone()).err(), expected, "{changes}");
+    }
+}
+
+#[test]
+fn the_admin_is_named_as_the_token_says() {
+    let other = ClaimSettings { user_id_claim: "username".to_owned(), ..settings() };
+
+    let usual = judge(json!({})).unwrap();
+    let chosen = judge_text(&but(json!({"username": "zoe", "sub": null, "email": null})), &other).unwrap();
+
+    assert_eq!(usual.admin.user_id, "admin-1");
+    assert_eq!(usual.admin.email.as_deref(), Some("admin@example.test"));
+    assert_eq!(chosen.admin.user_id, "zoe");
+    assert_eq!(chosen.admin.email, None);
+    assert_eq!(judge_text(&but(json!({})), &other).err(), Some(NOBODY), "sub is not the user's id there");
+    assert_eq!(judge_text(&but(json!({"username": "a\tb"})), &other).err(), Some(CONTROL));
+}
+
+#[test]
+fn an_admin_has_one_of_the_admin_groups_exactly() {
+    for (groups, is_admin) in [
+        (json!(["admin"]), true),
+        (json!(["staff", "ops"]), true),
+        (json!("ops"), true),
+        (json!([1, null, ["x"], "admin"]), true),
+        (json!([]), false),
+        (json!(["Admin", "admin ", "administrators", ""]), false),
+        (json!("admin ops"), false),
+        (json!("admin,ops"), false),
+        (json!([["admin"]]), false),
+        (json!({"admin": true}), false),
+        (json!(true), false),
+        (json!("null"), false),
+        (json!(null), false),
+    ] {
+        let judged = judge(json!({ "groups": groups })).map(|identity| identity.is_admin);
+        assert_eq!(judged, Ok(is_admin), "{groups}");
+    }
+    let elsewhere = judge(json!({"groups": null, "cognito:groups": ["admin"], "roles": ["admin"]}));
+    assert_eq!(elsewhere.map(|identity| identity.is_admin), Ok(false), "another claim is not asked");
+}
+
+#[test]
+fn claims_are_one_json_object_without_a_name_twice() {
+    let good = but(json!({}));
+    let twice = |member: &str| good.replacen('{', &format!("{{{member},"), 1);
+    for text in [
+        String::new(),
+        "[]".to_owned(),
+        "sub=admin".to_owned(),
+        format!("[{good}]"),
+        format!("{good}{good}"),
+        format!("\u{feff}{good}"),
+        twice(r#""sub":"admin-2""#),
+        twice(r#""exp":99999999999"#),
+        twice(r#""\u0065xp":99999999999"#),
+        twice(r#""groups":["admin"]"#),
+        twice(r#""a":{"b":1,"b":2}"#),
+    ] {
+        assert_eq!(judge_text(&text, &settings()).err(), Some(NO_OBJECT), "{text}");
+    }
+}

@@ -1,0 +1,196 @@
+//! Step two: whose signature counts, by every algorithm with a real key.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
+use flag_schedules::http::algorithms;
+use flag_schedules::http::keys::KeySet;
+use flag_schedules::http::token::{check_header, check_signature};
+use harness::tokens::{ALGORITHMS, Keys};
+use serde_json::json;
+
+use super::{key_set, keys_of};
+
+const NO_KEY: &str = "no key of this `kid` for this `alg` in the key set";
+const NOT_SIGNED: &str = "the signature does not verify";
+
+/// What step two says of a token whose header is good.
+fn judge(token: &str, keys: &KeySet) -> Result<(), &'static str> {
+    let unverified = check_header(token).unwrap_or_else(|error| panic!("{error}: {token}"));
+    check_signature(&unverified, keys).map(|_| ()).map_err(|error| error.0)
+}
+
+/// The token with another signature in base64url.
+fn with_signature(token: &str, signature: &str) -> String {
+    let (message, _) = token.rsplit_once('.').unwrap();
+    format!("{message}.{signature}")
+}
+
+#[test]
+fn a_signature_counts_by_every_allowed_algorithm() {
+    for algorithm in ALGORITHMS {
+        let keys = Keys::for_algorithm(algorithm);
+        let token = keys.token().sign();
+
+        assert_eq!(judge(&token, &keys_of(&keys)), Ok(()), "{algorithm}");
+    }
+}
+
+#[test]
+fn a_changed_token_or_signature_is_refused_by_every_algorithm() {
+    for algorithm in ALGORITHMS {
+        let keys = Keys::for_algorithm(algorithm);
+        let set = keys_of(&keys);
+        let token = keys.token().sign();
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        let other = keys.token().user("somebody-else").sign();
+        let (other_message, _) = other.rsplit_once('.').unwrap();
+        let bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut bytes = bytes.clone();
+            change(&mut bytes);
+            with_signature(&token, &URL_SAFE_NO_PAD.encode(bytes))
+        };
+        let bad = [
+            ("other claims", format!("{other_message}.{signature}")),
+            ("the first bit", changed(&|bytes| bytes[0] ^= 0x80)),
+            ("the last bit", changed(&|bytes| *bytes.last_mut().unwrap() ^= 1)),
+            ("one byte less", changed(&|bytes| bytes.truncate(bytes.len() - 1))),
+            ("one byte more", changed(&|bytes| bytes.push(0))),
+            ("a zero in front", changed(&|bytes| bytes.insert(0, 0))),
+            ("zeros", changed(&|bytes| bytes.fill(0))),
+            ("ones", changed(&|bytes| bytes.fill(0xff))),
+            ("nothing", format!("{message}.")),
+            (
+                "of the claims alone",
+                with_signature(&token, &{
+                    let claims = message.rsplit_once('.').unwrap().1;
+                    URL_SAFE_NO_PAD.encode(keys.sign(claims.as_bytes()))
+                }),
+            ),
+        ];
+
+        for (case, token) in bad {
+            assert_eq!(judge(&token, &set), Err(NOT_SIGNED), "{algorithm}, {case}");
+        }
+    }
+}
+
+#[test]
+fn a_signature_has_one_spelling() {
+    for algorithm in ALGORITHMS {
+        let keys = Keys::for_algorithm(algorithm);
+        let set = keys_of(&keys);
+        // One in which the two alphabets differ is soon found.
+        let bytes = |token: &str| URL_SAFE_NO_PAD.decode(token.rsplit_once('.').unwrap().1).unwrap();
+        let differs = |token: &String| STANDARD.encode(bytes(token)).contains(['+', '/']);
+        let mut tokens = (0..1_000).map(|number| keys.token().user(&number.to_string()).sign());
+        let token = tokens.find(differs).expect("a thousand signatures with neither of two characters");
+        let (_, signature) = token.rsplit_once('.').unwrap();
+        let mut spellings = vec![
+            ("too much padding", format!("{signature}====")),
+            ("the alphabet of base64", STANDARD.encode(bytes(&token)).replace('=', "")),
+            ("a line break", format!("{signature}\n")),
+            ("a blank", format!(" {signature}")),
+        ];
+        // 96 bytes are 128 characters without anything left over.
+        if algorithm != "ES384" {
+            spellings.push(("padding", URL_SAFE.encode(bytes(&token))));
+            spellings.push(("other bits than zero left over", next_character(signature)));
+        }
+
+        assert_eq!(judge(&token, &set), Ok(()), "{algorithm}");
+        for (case, spelling) in spellings {
+            assert_ne!(spelling, signature, "{algorithm}, {case}");
+            let token = with_signature(&token, &spelling);
+            assert_eq!(judge(&token, &set), Err(NOT_SIGNED), "{algorithm}, {case}");
+        }
+    }
+}
+
+/// With the next character of the alphabet as its last: where bits are left over, it decodes to the same bytes.
+fn next_character(base64: &str) -> String {
+    const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let (start, last) = base64.split_at(base64.len() - 1);
+    let at = ALPHABET.find(last).unwrap();
+    format!("{start}{}", &ALPHABET[at + 1..at + 2])
+}
+
+#[test]
+fn only_the_key_that_the_header_names_counts() {
+    let (first, second) = (Keys::generate(), Keys::generate());
+    let both = key_set(&[first.jwk(), second.jwk()]);
+
+    assert_eq!(judge(&first.token().sign(), &both), Ok(()));
+    assert_eq!(judge(&second.token().sign(), &both), Ok(()));
+    let swapped = first.token().header("kid", second.kid()).sign();
+    assert_eq!(judge(&swapped, &both), Err(NOT_SIGNED), "a key of the set, but not the one that is named");
+    for kid in ["", "other", &first.kid().to_uppercase(), &format!("{} ", first.kid())] {
+        assert_eq!(judge(&first.token().header("kid", kid).sign(), &both), Err(NO_KEY), "{kid:?}");
+    }
+}
+
+#[test]
+fn a_key_counts_only_for_the_algorithms_of_its_kind_and_for_its_own() {
+    for of_key in ALGORITHMS {
+        let keys = Keys::for_algorithm(of_key);
+        let mut jwk = keys.jwk();
+        let with_alg = key_set(std::slice::from_ref(&jwk));
+        jwk.as_object_mut().unwrap().remove("alg");
+        let without_alg = key_set(&[jwk]);
+
+        for of_token in ALGORITHMS {
+            let algorithm = algorithms::named(of_token).unwrap();
+            let same_kind = of_key == of_token || (is_rsa(of_key) && is_rsa(of_token));
+
+            let found = with_alg.find(keys.kid(), algorithm).is_some();
+            assert_eq!(found, of_key == of_token, "a key for {of_key}, a token by {of_token}");
+            let found = without_alg.find(keys.kid(), algorithm).is_some();
+            assert_eq!(found, same_kind, "a key that fits {of_key}, a token by {of_token}");
+            if of_key != of_token {
+                let token = keys.token().header("alg", of_token).sign();
+                assert_eq!(
+                    judge(&token, &with_alg),
+                    Err(NO_KEY),
+                    "a key for {of_key}, a token by {of_token}"
+                );
+                let reason = if same_kind { NOT_SIGNED } else { NO_KEY };
+                assert_eq!(
+                    judge(&token, &without_alg),
+                    Err(reason),
+                    "signed by {of_key}, said to be {of_token}"
+                );
+            }
+        }
+    }
+}
+
+fn is_rsa(algorithm: &str) -> bool {
+    algorithm.starts_with("RS") || algorithm.starts_with("PS")
+}
+
+#[test]
+fn of_two_keys_with_one_id_the_one_that_fits_the_algorithm_counts() {
+    let (ec, ed) = (Keys::for_algorithm("ES256"), Keys::for_algorithm("EdDSA"));
+    let mut jwk = ed.jwk();
+    jwk["kid"] = json!(ec.kid());
+    let set = key_set(&[ec.jwk(), jwk]);
+
+    assert_eq!(judge(&ec.token().sign(), &set), Ok(()));
+    assert_eq!(judge(&ed.token().header("kid", ec.kid()).sign(), &set), Ok(()));
+}
+
+#[test]
+fn a_key_that_is_too_small_or_no_point_of_its_curve_verifies_nothing() {
+    let keys = Keys::generate();
+    let mut off_curve = keys.jwk();
+    off_curve["y"] = off_curve["x"].clone();
+    let mut short = keys.jwk();
+    short["x"] = json!("AAAA");
+    let rsa = Keys::for_algorithm("RS256");
+    let mut small = rsa.jwk();
+    small["n"] = json!(URL_SAFE_NO_PAD.encode([0xc1; 128]));
+
+    assert_eq!(judge(&keys.token().sign(), &key_set(&[off_curve])), Err(NOT_SIGNED));
+    assert_eq!(judge(&keys.token().sign(), &key_set(&[short])), Err(NOT_SIGNED));
+    assert_eq!(judge(&rsa.token().sign(), &key_set(&[small])), Err(NOT_SIGNED), "RSA with 1024 bits");
+}
