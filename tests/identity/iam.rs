@@ -8,7 +8,7 @@ use super::authority::{Authority, NOW};
 use super::front::Front;
 use super::{HOST, server_of, service, through};
 use crate::api::loopback::Loopback;
-use crate::support::{text, turn_on};
+use crate::support::{LIMIT, text, turn_on};
 
 const USER: &str = harness::postgres::SERVICE_ROLE;
 const REGION: &str = "eu-central-1";
@@ -146,9 +146,11 @@ async fn without_credentials_it_is_a_503_with_the_reason_and_passes_by_itself() 
     assert!(refused.header("retry-after").is_some(), "{refused:?}");
     assert_eq!(listed.status, 200, "{listed:?}");
     assert_eq!(front.tokens().len(), 1);
-    let lines = api.function("list-schedules").await.logs();
-    let told: Vec<_> =
-        lines.iter().filter(|line| line.contains("there is no IAM token for the database")).collect();
+    let reason = "there is no IAM token for the database";
+    let list = api.function("list-schedules").await;
+    list.wait_for_log(|line| line.contains(reason), LIMIT).await;
+    let lines = list.logs();
+    let told: Vec<_> = lines.iter().filter(|line| line.contains(reason)).collect();
     assert_eq!(told.len(), 1, "one line with the reason: {lines:#?}");
     assert!(told[0].contains("AWS credentials"), "{}", told[0]);
 }

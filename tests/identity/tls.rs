@@ -6,7 +6,7 @@ use rustls::ServerConfig;
 use super::authority::{Authority, FUTURE, NOW, PAST, self_signed};
 use super::front::Front;
 use super::{HOST, server_of, service, through};
-use crate::support::{text, turn_on};
+use crate::support::{LIMIT, text, turn_on};
 
 /// What a case is about: the server, the name it is called by, and who is trusted.
 struct Case<'a> {
@@ -41,7 +41,9 @@ async fn assert_refused(what: &str, case: Case<'_>, reason: &str) {
     );
     assert_eq!(tick.error_type, "DatabaseUnavailable", "{what}: {tick}");
     assert!(migrated.message.contains(reason), "{what}: expected {reason:?} in {}", migrated.message);
-    let lines = api.function("create-schedule").await.logs();
+    let create = api.function("create-schedule").await;
+    create.wait_for_log(|line| line.contains(reason), LIMIT).await;
+    let lines = create.logs();
     let told: Vec<_> = lines.iter().filter(|line| line.contains(reason)).collect();
     assert_eq!(told.len(), 1, "{what}: one line with {reason:?} in {lines:#?}");
     assert!(tick.message.contains(reason), "{what}: expected {reason:?} in {tick}");
@@ -132,7 +134,9 @@ async fn a_server_without_tls_is_refused_when_tls_was_asked_for() {
     let listed = api.list(&api.admin(), "a", "").await;
 
     assert_eq!(listed.status, 503, "{listed:?}");
-    let lines = api.function("list-schedules").await.logs();
+    let list = api.function("list-schedules").await;
+    list.wait_for_log(|line| line.contains("server does not support TLS"), LIMIT).await;
+    let lines = list.logs();
     let told: Vec<_> = lines.iter().filter(|line| line.contains("server does not support TLS")).collect();
     assert_eq!(told.len(), 1, "one line with the reason: {lines:#?}");
     assert!(!lines.iter().any(|line| line.contains(&password)), "{lines:#?}");
