@@ -35,7 +35,8 @@ lint: setup ## Checks formatting, lints and the template
 	@echo "checking the template"
 	@python3 tests/harness/setup.py .venv-checkov requirements-checkov.txt
 	@.venv/bin/cfn-lint --append-rules cfn_lint_serverless.rules --template template.yaml
-	@.venv-checkov/bin/checkov --framework cloudformation --skip-download --compact --quiet --file template.yaml
+	@found=$$(.venv-checkov/bin/checkov --framework cloudformation --skip-download --compact --quiet --file template.yaml) || \
+		{ echo "$$found" >&2; exit 1; }
 
 # Eight at a time, for they mostly wait. With T, only the tests that it names: the quick way while working on one.
 test: $(if $(T),setup,lint) ## Checks everything that CI checks
