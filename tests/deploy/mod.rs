@@ -2,6 +2,7 @@
 //! against its documentation. `template` reads the file, `deployed` what SAM and CloudFormation make of it.
 
 mod alarms;
+mod artifacts;
 mod audit;
 mod database;
 mod deployed;
@@ -13,6 +14,7 @@ mod network;
 mod permissions;
 mod queries;
 mod routes;
+mod sam;
 mod settings;
 mod template;
 

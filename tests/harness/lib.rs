@@ -13,7 +13,8 @@
 //! - [`front`]: the service behind HTTP, for clients that are not Rust;
 //! - [`openapi`]: what `docs/openapi.yaml` says, held against every answer;
 //! - [`postgres`]: a whole server, for tests that stop it;
-//! - [`proxy`]: a network that fails.
+//! - [`proxy`]: a network that fails;
+//! - [`sam`]: the stack's settings for SAM CLI.
 
 pub mod api;
 pub mod audit_events;
@@ -31,6 +32,7 @@ pub mod logs;
 pub mod openapi;
 pub mod postgres;
 pub mod proxy;
+pub mod sam;
 pub mod scratch;
 pub mod settings;
 pub mod tokens;

@@ -1,6 +1,6 @@
 //! A TCP proxy that does to connections what networks do: cut them, stall them, delay them, lose answers.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::background;
+use crate::error::{Doing, Result};
 
 /// What the network does at the moment; old connections obey as well as new ones.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -27,7 +28,7 @@ pub enum Mode {
     Delay(Duration),
 }
 
-/// A proxy to one address, on a loopback port of its own.
+/// A proxy to one address, on a loopback port of its own unless told otherwise.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -40,9 +41,17 @@ impl Proxy {
     /// # Panics
     /// When there is no free port.
     pub async fn to(target: SocketAddr) -> Self {
-        let listener =
-            TcpListener::bind("127.0.0.1:0").await.unwrap_or_else(|error| panic!("no free port: {error}"));
-        let address = listener.local_addr().unwrap_or_else(|error| panic!("no address: {error}"));
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::between(any, target).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Starts one that listens at an address.
+    ///
+    /// # Errors
+    /// When it is taken, or not this machine's.
+    pub async fn between(address: SocketAddr, target: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind(address).await.doing(|| format!("cannot listen at {address}"))?;
+        let address = listener.local_addr().doing(|| format!("cannot listen at {address}"))?;
         let mode = Arc::new(watch::Sender::new(Mode::default()));
         let modes = Arc::downgrade(&mode);
         background::spawn(async move {
@@ -52,7 +61,7 @@ impl Proxy {
                 background::spawn(connection(client, target, mode.subscribe()));
             }
         });
-        Self { address, mode }
+        Ok(Self { address, mode })
     }
 
     /// Where it listens.

@@ -1,4 +1,5 @@
-//! `.local/`: who may write where, and the settings of the running stack for everybody who wants to join in.
+//! `.local/`: who may write where, and the settings of the running stack for everybody who wants to join in: `env` for
+//! shells and HTTP clients, `sam-env.json` for SAM CLI.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -8,10 +9,13 @@ use std::path::{Path, PathBuf};
 use harness::error::Doing;
 use harness::{Error, Result, settings};
 
-/// The folder of one run, `.local/<PORT>`; and `.local/env` for the first run that is alive in this clone.
+const ENV: &str = "env";
+const SAM_ENV: &str = "sam-env.json";
+
+/// The folder of one run, `.local/<PORT>`; and `.local` itself for the first run that is alive in this clone.
 pub struct Files {
     folder: PathBuf,
-    envs: Vec<PathBuf>,
+    homes: Vec<PathBuf>,
     // Held, not used: the kernel lets go of them when this process ends, however it ends.
     _port: File,
     _first: Option<File>,
@@ -26,13 +30,13 @@ impl Files {
             return Err(Error::new(format!("another `make run` of this clone is using port {port}")));
         };
         let first = lock(&local.join("lock"))?;
-        let mut envs = vec![folder.join("env")];
+        let mut homes = vec![folder.clone()];
         if first.is_some() {
-            envs.insert(0, local.join("env"));
+            homes.insert(0, local);
         }
-        let files = Self { folder, envs, _port: held, _first: first };
+        let files = Self { folder, homes, _port: held, _first: first };
         // What a run that was killed has left would be taken for ours before we are ready.
-        files.remove_env();
+        files.remove_settings();
         Ok(files)
     }
 
@@ -46,18 +50,34 @@ impl Files {
         self._first.is_some()
     }
 
-    /// The files with the settings, the one to tell people about first.
-    pub fn envs(&self) -> &[PathBuf] {
-        &self.envs
+    /// The file with the settings to tell people about.
+    pub fn env(&self) -> PathBuf {
+        self.homes[0].join(ENV)
     }
 
-    /// Writes the settings as lines that a shell can source; readers see all of it or nothing.
+    /// All files with settings, written or yet to be.
+    pub fn settings(&self) -> Vec<PathBuf> {
+        self.homes.iter().flat_map(|home| [home.join(ENV), home.join(SAM_ENV)]).collect()
+    }
+
+    /// Writes the settings as lines that a shell can source.
     pub fn write_env(&self, values: &[(&str, String)]) -> Result<()> {
         let quote = |value: &str| format!("'{}'", value.replace('\'', r"'\''"));
         let text: String = values.iter().map(|(name, value)| format!("{name}={}\n", quote(value))).collect();
-        for path in &self.envs {
+        self.write(ENV, &text)
+    }
+
+    /// Writes the settings for `sam local --env-vars`.
+    pub fn write_sam_env(&self, values: &serde_json::Value) -> Result<()> {
+        self.write(SAM_ENV, &format!("{values:#}\n"))
+    }
+
+    /// Readers see all of it or nothing.
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        for home in &self.homes {
+            let path = &home.join(name);
             let write = || -> std::io::Result<()> {
-                let draft = self.folder.join("env.draft");
+                let draft = self.folder.join("settings.draft");
                 // There are passwords in it.
                 let mut file =
                     OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
@@ -69,8 +89,8 @@ impl Files {
         Ok(())
     }
 
-    fn remove_env(&self) {
-        for path in &self.envs {
+    fn remove_settings(&self) {
+        for path in self.settings() {
             // It is gone already when the start did not come so far.
             let _ = fs::remove_file(path);
         }
@@ -79,7 +99,7 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        self.remove_env();
+        self.remove_settings();
     }
 }
 

@@ -1,6 +1,7 @@
 //! `stack run`: the whole service on this machine, until Ctrl-C.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use harness::api::AUDITING;
 use harness::error::Doing;
 use harness::logs::{ACCESS_KEY_ID, Emulator, LogGroup, REGION, SECRET_ACCESS_KEY};
 use harness::postgres::{self, Options, Server, Stop};
+use harness::proxy::Proxy;
 use harness::tokens::{AUDIENCE, ISSUER, Keys};
 use harness::{Error, Result};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -48,6 +50,7 @@ struct Parts {
     logs: Option<Emulator>,
     functions: Option<Functions>,
     follow: Option<Follow>,
+    forwards: Vec<Proxy>,
 }
 
 impl Parts {
@@ -92,6 +95,7 @@ impl Parts {
         env.extend(aws.clone());
         env.extend(harness::settings::get("DATABASE_CA_FILE").map(|file| ("DATABASE_CA_FILE", file)));
         let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>();
+        self.forward(settings.containers).await?;
         self.functions = Some(Functions::start(settings.port, &env, files.folder()).await?);
 
         let admin = keys.token().expires_in(chrono::Duration::hours(12));
@@ -110,8 +114,9 @@ impl Parts {
         ];
         values.extend(aws);
         values.push(("PSQL", postgres::bin_dir()?.join("psql").display().to_string()));
+        files.write_sam_env(&harness::sam::env_vars(&env))?;
         files.write_env(&values)?;
-        say(&welcome::text(&address.url, &admin, &files.envs()[0], files.folder(), settings.tick));
+        say(&welcome::text(&address.url, &admin, &files.env(), files.folder(), settings.tick));
         if !files.is_first() {
             say(".local/env belongs to another run of this clone; this one has the file named above\n");
         }
@@ -120,7 +125,8 @@ impl Parts {
 
     /// PostgreSQL, or the one that is given, and the log group; gives the database's URL.
     async fn start_servers(&mut self, settings: &Settings, files: &Files) -> Result<String> {
-        let logs = Emulator::start(files.folder(), files.envs());
+        let orphans = files.settings();
+        let logs = Emulator::start(files.folder(), &orphans);
         let database_url = if let Some(url) = &settings.database_url {
             remote::connect(url).await?;
             say("starting the CloudWatch Logs emulator");
@@ -141,6 +147,18 @@ impl Parts {
             self.follow = Some(Follow::new(LogGroup::create(logs.client(), LOG_GROUP, &AUDITING).await?));
         }
         Ok(database_url)
+    }
+
+    /// Lets containers reach our database and the emulator at `host`, each on its own port.
+    async fn forward(&mut self, host: Option<IpAddr>) -> Result<()> {
+        let Some(host) = host else { return Ok(()) };
+        let database = self.postgres.as_ref().map(Server::port);
+        let logs = self.logs.as_ref().and_then(|logs| logs.endpoint().rsplit(':').next()?.parse().ok());
+        for port in database.into_iter().chain(logs) {
+            let at = SocketAddr::from((host, port));
+            self.forwards.push(Proxy::between(at, (Ipv4Addr::LOCALHOST, port).into()).await?);
+        }
+        Ok(())
     }
 
     /// In the order in which they need each other; shows what the functions still sent.

@@ -1,6 +1,6 @@
 //! The settings of `stack run`, checked before anything is started.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::time::Duration;
 
 use harness::{Error, Result, settings};
@@ -12,6 +12,8 @@ pub struct Settings {
     pub tick: Duration,
     /// A database to use instead of one of our own.
     pub database_url: Option<String>,
+    /// Where containers reach this machine, unless they reach its loopback device.
+    pub containers: Option<IpAddr>,
 }
 
 impl Settings {
@@ -29,7 +31,15 @@ impl Settings {
                 "port {port} is taken: stop what listens there, or choose another with `make run PORT=...`"
             )));
         }
-        Ok(Self { port, tick: Duration::from_secs(tick), database_url: settings::get("DATABASE_URL") })
+        let containers = settings::get("CONTAINERS_AT").map(|text| {
+            text.parse().map_err(|_| Error::new(format!("CONTAINERS_AT is {text}: it must be an IP address")))
+        });
+        Ok(Self {
+            port,
+            tick: Duration::from_secs(tick),
+            database_url: settings::get("DATABASE_URL"),
+            containers: containers.transpose()?,
+        })
     }
 }
 
