@@ -3,7 +3,7 @@
 #   make run                     PORT=9000 TICK_SECONDS=60 DATABASE_URL=postgres://... change it
 #   make test                    everything that CI checks
 #   make test T=part_of_a_name   only the tests whose name has this in it
-#   make bench                   the benchmarks, as a table
+#   make bench                   the benchmarks, as a table; T="cold warm" for some of them
 #   make build                   what is deployed, checked; ARCH=arm64 or ARCH=x86_64 chooses
 
 .PHONY: help setup run test lint bench build
@@ -14,6 +14,7 @@ FUNCTIONS := create-schedule list-schedules cancel-schedule schedule-processor m
 STACK := $(or $(CARGO_TARGET_DIR),target)/local/stack
 # One profile for all that runs on this machine, so that nothing is compiled twice.
 LOCAL := --quiet --profile local --workspace
+BENCH := cargo bench --quiet --package flag-schedules-tests --bench bench
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -48,12 +49,13 @@ test: $(if $(T),setup,lint) ## Checks everything that CI checks
 	@echo "testing"
 	@RUST_TEST_THREADS=8 $(STACK) test -- cargo test $(LOCAL) $(T) || { echo "to run one test alone: make test T=<its name>" >&2; exit 1; }
 
+# With T, only the subjects that it names, such as `make bench T="cold warm"`.
 bench: setup ## Measures, each figure beside its floor, on what is deployed
-	@echo "building (takes minutes the first time)"
-	@cargo build --quiet --release $(FUNCTIONS:%=--package %)
+	@echo "building as for a deployment (takes ten minutes or more the first time)" >&2
+	@cargo build --quiet --release --package hello-world $(FUNCTIONS:%=--package %)
 	@cargo build $(LOCAL) --bins
-	@echo "measuring"
-	@FUNCTIONS_DIR=$(abspath $(or $(CARGO_TARGET_DIR),target)/release) $(STACK) test -- $(dir $(STACK))bench
+	@$(BENCH) --no-run
+	@FUNCTIONS_DIR=$(abspath $(or $(CARGO_TARGET_DIR),target)/release) $(STACK) test -- $(BENCH) -- $(T)
 
 # arm64 where Rust has that target, for it is what the template deploys; or else this machine's architecture.
 build: setup ## Builds and checks the deployable functions, target/lambda/*/bootstrap.zip

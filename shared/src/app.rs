@@ -90,8 +90,16 @@ impl ProcessorApp {
     /// [`SettingError`] for a missing or bad setting: the function must not start.
     pub fn start(function: &'static str) -> Result<Self, SettingError> {
         lambda::start_logging(&LogSettings::read(&environment));
+        Self::with(function, &environment)
+    }
+
+    /// Builds it with settings from elsewhere than the environment, and starts no logging.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a missing or bad setting.
+    pub fn with(function: &'static str, lookup: Lookup<'_>) -> Result<Self, SettingError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (postgres, audit) = stores(function, &environment, &clock)?;
+        let (postgres, audit) = stores(function, lookup, &clock)?;
         let postgres = Arc::new(postgres);
         Ok(Self { processor: Processor::new(Arc::clone(&postgres) as _, postgres, audit), clock })
     }

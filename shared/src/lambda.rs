@@ -22,7 +22,9 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tower::{Layer, Service, service_fn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::adapters::clock::SystemClock;
 use crate::app::App;
@@ -46,14 +48,18 @@ const ANSWER_RESERVE: Duration = Duration::from_millis(500);
 
 /// Starts logging to standard output, and lets panics be logged like errors.
 pub fn start_logging(settings: &LogSettings) {
+    // Not an `EnvFilter`: its regular expressions would be a tenth of the program.
+    let filter = settings.filter.parse::<Targets>();
+    let filter = filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     // At TRACE the AWS SDK's signer shows what it signs: in an address, that includes session tokens.
-    let filter = EnvFilter::try_new(format!("{},aws_sigv4=info", settings.filter));
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_target(false);
+    let filter = filter.with_target("aws_sigv4", LevelFilter::INFO);
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false);
+    let logging = tracing_subscriber::registry().with(filter);
     if settings.json {
-        builder.json().flatten_event(true).with_current_span(true).with_span_list(false).init();
+        let lines = lines.json().flatten_event(true).with_current_span(true).with_span_list(false);
+        logging.with(lines).init();
     } else {
-        builder.without_time().init();
+        logging.with(lines.without_time()).init();
     }
     std::panic::set_hook(Box::new(|panic| tracing::error!(panic = %panic, "a panic")));
 }

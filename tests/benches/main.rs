@@ -1,19 +1,64 @@
 //! The benchmarks: each figure beside its floor, measured side by side in one run, as a Markdown table.
 //!
-//! Run by `make bench`. These machines are noisy: what counts is the ratio, and no test asserts a time.
+//! Run by `make bench`; `docs/performance.md` says what each row means. These machines are noisy: what counts is the
+//! ratio, and no test asserts a time.
 
 #![expect(clippy::print_stdout, reason = "the table is the result")]
 
+mod cold;
+mod flush;
+mod history;
+mod inside;
+mod machine;
 mod outage;
+mod pages;
+mod round_trips;
+mod series;
+mod size;
+mod statements;
 mod table;
 mod tick;
+mod warm;
 
 use table::Table;
 
-#[tokio::main]
+/// What there is to measure, in the order of the table.
+const SUBJECTS: [&str; 9] =
+    ["tick", "history", "pages", "cold", "warm", "round-trips", "flush", "outage", "size"];
+
+/// The arguments are the subjects to measure; all of them by default. One thread, as a function has: the handlers that
+/// run in this process and the clients that are their floors run on it alike. The servers of the harness have their own.
+#[tokio::main(flavor = "current_thread")]
 async fn main() {
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    if let Some(unknown) = wanted.iter().find(|subject| !SUBJECTS.contains(&subject.as_str())) {
+        eprintln!("there is no {unknown}; there are {}", SUBJECTS.join(", "));
+        std::process::exit(2);
+    }
+    let machine = machine::described().await;
     let mut table = Table::default();
-    tick::measure(&mut table, &[100, 1_000, 10_000, 100_000]).await;
-    outage::measure(&mut table).await;
-    println!("{table}");
+    for subject in
+        SUBJECTS.into_iter().filter(|subject| wanted.is_empty() || wanted.iter().any(|it| it == subject))
+    {
+        let begun = std::time::Instant::now();
+        eprintln!("measuring {subject}");
+        measure(subject, &mut table).await;
+        eprintln!("measured {subject} in {:.0} s", begun.elapsed().as_secs_f64());
+    }
+    println!("{}\n\n{table}", machine);
+}
+
+async fn measure(subject: &str, table: &mut Table) {
+    match subject {
+        "tick" => tick::measure(table, &[100, 1_000, 10_000, 100_000]).await,
+        "history" => history::measure(table).await,
+        "pages" => pages::measure(table).await,
+        "cold" => cold::measure(table).await,
+        "warm" => warm::measure(table).await,
+        "round-trips" => round_trips::measure(table).await,
+        "flush" => flush::measure(table).await,
+        "outage" => outage::measure(table).await,
+        _ => size::measure(table).await,
+    }
 }

@@ -8,13 +8,14 @@ use harness::lambda::{Function, Launch};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::series::in_turn;
 use crate::table::Table;
 
 /// Creates on each side. With the endpoint that never answers, each invocation ends only after its delivery has given up.
 const ROUNDS: usize = 25;
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Measures both, in turn.
+/// Measures both.
 pub async fn measure(table: &mut Table) {
     let api = Api::start().await;
     api.flag("bench", "production").await;
@@ -28,17 +29,16 @@ pub async fn measure(table: &mut Table) {
     let body = json!({"scheduled_at": at.to_rfc3339(), "updates": {"enabled": true}});
     let event = create_request("bench", "", &body).bearer(&api.admin()).event();
 
-    let (mut with, mut without) = (Vec::new(), Vec::new());
-    for round in 0..=ROUNDS {
-        let pair = (create(&starved, &event).await, create(healthy, &event).await);
-        // The first pair warms up.
-        if round > 0 {
-            without.push(pair.0);
-            with.push(pair.1);
-        }
-    }
+    let (without, with) =
+        in_turn(ROUNDS, async || create(&starved, &event).await, async || create(healthy, &event).await)
+            .await;
 
-    table.compare("create, CloudWatch Logs never answers", &without, ("CloudWatch Logs healthy", &with), 1.1);
+    table.compare(
+        "create, CloudWatch Logs never answers",
+        &without,
+        ("CloudWatch Logs healthy", &with),
+        Some(1.1),
+    );
 }
 
 async fn create(function: &Function, event: &Value) -> Duration {

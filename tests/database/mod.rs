@@ -8,8 +8,8 @@ mod full_disk;
 mod left_behind;
 mod network;
 mod older_schema;
+mod round_trips;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use harness::api::{Api, Setup, create_request};
@@ -27,11 +27,7 @@ async fn behind_proxy() -> (Api, Proxy) {
 /// The same, differing from the usual.
 async fn behind_proxy_with(change: impl FnOnce(Setup) -> Setup) -> (Api, Proxy) {
     let database = Database::migrated().await;
-    let url = database.url();
-    let config: tokio_postgres::Config = url.parse().unwrap();
-    let target = SocketAddr::from(([127, 0, 0, 1], config.get_ports()[0]));
-    let proxy = Proxy::to(target).await;
-    let url = url.replace(&format!(":{}/", target.port()), &format!(":{}/", proxy.address().port()));
+    let (proxy, url) = database.behind_proxy().await;
     let setup = change(Api::with()).database(database).env_everywhere("DATABASE_URL", Some(&url));
     let api = setup.start().await;
     api.flag("a", "production").await;

@@ -1,11 +1,13 @@
 //! A database of its own for each test, on the server that `stack test` has started, or on one of the test's own.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio_postgres::Client;
 
 use crate::error::{Doing, Result};
 use crate::postgres::Server;
+use crate::proxy::Proxy;
 use crate::{background, postgres, settings};
 
 /// A database that is dropped when this is dropped, whoever is still connected.
@@ -69,6 +71,19 @@ impl Database {
     /// Its address for one of a deployment's roles, `flag_schedules_api` for instance.
     pub fn url_as(&self, role: &str) -> String {
         self.url().replacen(&format!("//{}:", postgres::SERVICE_ROLE), &format!("//{role}:"), 1)
+    }
+
+    /// A network of its own before it, and its address through that.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    pub async fn behind_proxy(&self) -> (Proxy, String) {
+        let url = self.url();
+        let config: tokio_postgres::Config = url.parse().unwrap_or_else(|error| panic!("{error}"));
+        let port = config.get_ports()[0];
+        let proxy = Proxy::to(SocketAddr::from(([127, 0, 0, 1], port))).await;
+        let url = url.replace(&format!(":{port}/"), &format!(":{}/", proxy.address().port()));
+        (proxy, url)
     }
 
     /// Its address for a superuser.

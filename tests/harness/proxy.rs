@@ -1,7 +1,11 @@
-//! A TCP proxy that does to connections what networks do: cut them, stall them, delay them, lose answers.
+//! A TCP proxy that does to connections what networks do: cut them, stall them, delay them, lose answers. It also counts
+//! the round trips of PostgreSQL clients.
+
+mod flights;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::background;
 use crate::error::{Doing, Result};
+use flights::Messages;
 
 /// What the network does at the moment; old connections obey as well as new ones.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -33,6 +38,7 @@ pub enum Mode {
 pub struct Proxy {
     address: SocketAddr,
     mode: Arc<watch::Sender<Mode>>,
+    flights: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -54,14 +60,16 @@ impl Proxy {
         let address = listener.local_addr().doing(|| format!("cannot listen at {address}"))?;
         let mode = Arc::new(watch::Sender::new(Mode::default()));
         let modes = Arc::downgrade(&mode);
+        let flights = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&flights);
         background::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 // The proxy lives as long as its owner.
                 let Some(mode) = modes.upgrade() else { break };
-                background::spawn(connection(client, target, mode.subscribe()));
+                background::spawn(connection(client, target, mode.subscribe(), Arc::clone(&counter)));
             }
         });
-        Ok(Self { address, mode })
+        Ok(Self { address, mode, flights })
     }
 
     /// Where it listens.
@@ -73,9 +81,20 @@ impl Proxy {
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
+
+    /// How often so far a PostgreSQL client has sent all that it had to say and waits for the server: its round trips,
+    /// over all connections.
+    pub fn flights(&self) -> u64 {
+        self.flights.load(Ordering::Relaxed)
+    }
 }
 
-async fn connection(client: TcpStream, target: SocketAddr, mode: watch::Receiver<Mode>) {
+async fn connection(
+    client: TcpStream,
+    target: SocketAddr,
+    mode: watch::Receiver<Mode>,
+    flights: Arc<AtomicU64>,
+) {
     if *mode.borrow() == Mode::Cut {
         return;
     }
@@ -84,9 +103,13 @@ async fn connection(client: TcpStream, target: SocketAddr, mode: watch::Receiver
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     // Whichever way ends first ends the connection: what is dropped here is closed.
+    let mut messages = Messages::default();
+    let count = move |bytes: &[u8]| {
+        flights.fetch_add(messages.flights_ended_by(bytes), Ordering::Relaxed);
+    };
     tokio::select! {
-        () = carry(from_client, to_server, mode.clone(), false) => {}
-        () = carry(from_server, to_client, mode.clone(), true) => {}
+        () = carry(from_client, to_server, mode.clone(), false, count) => {}
+        () = carry(from_server, to_client, mode.clone(), true, |_| {}) => {}
         () = cut(mode) => {}
     }
 }
@@ -101,10 +124,12 @@ async fn carry(
     mut to: OwnedWriteHalf,
     mut mode: watch::Receiver<Mode>,
     answers: bool,
+    mut look: impl FnMut(&[u8]),
 ) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let Ok(length @ 1..) = from.read(&mut buffer).await else { return };
+        look(&buffer[..length]);
         let Ok(now) = mode.wait_for(|mode| *mode != Mode::Stall).await.map(|mode| *mode) else { return };
         match now {
             Mode::LoseAnswers if answers => return,

@@ -86,18 +86,11 @@ impl CloudWatchAuditLog {
     }
 
     async fn send(&self, batch: &[LogEvent], deadline: Instant) -> Result<Vec<usize>, PutError> {
-        let events = batch
-            .iter()
-            .map(|event| {
-                InputLogEvent::builder().timestamp(event.timestamp_ms).message(&event.message).build()
-            })
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| PutError::Invalid(error.into()))?;
-        let mut result = self.call(events.clone(), deadline).await;
+        let mut result = self.call(inputs(batch)?, deadline).await;
         let missing = result.as_ref().is_err_and(|error| error.code() == Some("ResourceNotFoundException"));
         if missing && !self.tried_to_create_stream.swap(true, Ordering::Relaxed) {
             self.create_stream().await;
-            result = self.call(events, deadline).await;
+            result = self.call(inputs(batch)?, deadline).await;
         }
         match result {
             Ok(output) => Ok(output
@@ -134,6 +127,13 @@ impl AuditLog for CloudWatchAuditLog {
             Err(PutError::Unavailable(source))
         })
     }
+}
+
+fn inputs(batch: &[LogEvent]) -> Result<Vec<InputLogEvent>, PutError> {
+    let input = |event: &LogEvent| {
+        InputLogEvent::builder().timestamp(event.timestamp_ms).message(&event.message).build()
+    };
+    batch.iter().map(input).collect::<Result<_, _>>().map_err(|error| PutError::Invalid(error.into()))
 }
 
 /// The indexes that were refused: old ones end (exclusively) at an index, new ones start at one.

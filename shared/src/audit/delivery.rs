@@ -19,11 +19,12 @@ pub(super) struct Carrier<'a> {
     pub(super) enough: Instant,
 }
 
-/// An event on its way, and its place in the answer.
+/// What there is to know of an event on its way; the events themselves stand beside, one after the other, as the port
+/// takes them.
 struct Parcel {
+    /// Its place in the answer.
     index: usize,
     event_id: EventId,
-    event: LogEvent,
     refused_before: bool,
 }
 
@@ -70,29 +71,25 @@ impl Carrier<'_> {
         events.into_iter().zip(&fates).filter(|(_, fate)| kept(fate)).map(|(event, _)| event).collect()
     }
 
-    fn pack(&self, index: usize, event: &AuditEvent, refused_before: bool) -> Parcel {
+    fn pack(&self, index: usize, event: &AuditEvent, refused_before: bool) -> (Parcel, LogEvent) {
         let timestamp = if refused_before { self.trail.clock.now() } else { event.occurred_at };
-        Parcel {
-            index,
-            event_id: event.event_id,
-            event: LogEvent { timestamp_ms: timestamp.to_utc().timestamp_millis(), message: render(event) },
-            refused_before,
-        }
+        let parcel = Parcel { index, event_id: event.event_id, refused_before };
+        (parcel, LogEvent { timestamp_ms: timestamp.to_utc().timestamp_millis(), message: render(event) })
     }
 
     /// Sends all of it, and what was refused for its timestamp once more with the time of sending.
-    async fn send(&self, parcels: Vec<Parcel>, fates: &mut [Fate]) {
+    async fn send(&self, parcels: Vec<(Parcel, LogEvent)>, fates: &mut [Fate]) {
         let (fit, oversized): (Vec<_>, Vec<_>) =
-            parcels.into_iter().partition(|parcel| weight(&parcel.event) <= MAX_BYTES);
-        for parcel in oversized {
+            parcels.into_iter().partition(|(_, event)| weight(event) <= MAX_BYTES);
+        for (parcel, event) in oversized {
             let limit = MAX_BYTES - EVENT_OVERHEAD;
-            fates[parcel.index] = dead(&parcel, &format!("the event is larger than {limit} bytes"));
+            fates[parcel.index] = dead(&parcel, &event, &format!("the event is larger than {limit} bytes"));
         }
         let mut refused = self.send_ordered(fit, fates).await;
         let now = self.trail.clock.now().to_utc().timestamp_millis();
-        for parcel in &mut refused {
+        for (parcel, event) in &mut refused {
             fates[parcel.index] = Fate::Refused;
-            parcel.event.timestamp_ms = now;
+            event.timestamp_ms = now;
             parcel.refused_before = true;
         }
         // What is refused here was refused with the time of sending: `send_ordered` has declared it dead.
@@ -100,9 +97,13 @@ impl Carrier<'_> {
     }
 
     /// Sends in the order of time; returns what was refused for its own timestamp.
-    async fn send_ordered(&self, mut parcels: Vec<Parcel>, fates: &mut [Fate]) -> Vec<Parcel> {
-        parcels.sort_by_key(|parcel| parcel.event.timestamp_ms);
-        let events: Vec<_> = parcels.iter().map(|parcel| parcel.event.clone()).collect();
+    async fn send_ordered(
+        &self,
+        mut parcels: Vec<(Parcel, LogEvent)>,
+        fates: &mut [Fate],
+    ) -> Vec<(Parcel, LogEvent)> {
+        parcels.sort_by_key(|(_, event)| event.timestamp_ms);
+        let (parcels, events): (Vec<Parcel>, Vec<LogEvent>) = parcels.into_iter().unzip();
         let mut refused = vec![false; parcels.len()];
         let mut batches = batches(&events);
         batches.reverse();
@@ -116,12 +117,13 @@ impl Carrier<'_> {
                 Ok(rejected) => {
                     achieved = true;
                     for offset in 0..range.len() {
-                        let parcel = &parcels[range.start + offset];
+                        let (parcel, event) = (&parcels[range.start + offset], &events[range.start + offset]);
                         if !rejected.contains(&offset) {
                             fates[parcel.index] = Fate::Delivered;
                         } else if parcel.refused_before {
                             fates[parcel.index] = dead(
                                 parcel,
+                                event,
                                 "CloudWatch Logs refused the event even with the time of sending",
                             );
                         } else {
@@ -132,7 +134,7 @@ impl Carrier<'_> {
                 Err(PutError::Invalid(error)) if range.len() == 1 => {
                     achieved = true;
                     let parcel = &parcels[range.start];
-                    fates[parcel.index] = dead(parcel, &chain(error.as_ref()));
+                    fates[parcel.index] = dead(parcel, &events[range.start], &chain(error.as_ref()));
                 }
                 Err(PutError::Invalid(_)) => {
                     let middle = range.start + range.len() / 2;
@@ -150,15 +152,16 @@ impl Carrier<'_> {
                 }
             }
         }
-        parcels.into_iter().zip(refused).filter_map(|(parcel, refused)| refused.then_some(parcel)).collect()
+        let parcels = parcels.into_iter().zip(events).zip(refused);
+        parcels.filter_map(|(parcel, refused)| refused.then_some(parcel)).collect()
     }
 }
 
 /// An event that can never be delivered is at least in the function's own log, whole.
-fn dead(parcel: &Parcel, reason: &str) -> Fate {
+fn dead(parcel: &Parcel, event: &LogEvent, reason: &str) -> Fate {
     tracing::error!(
         event_id = %parcel.event_id.0,
-        audit_event = %parcel.event.message,
+        audit_event = %event.message,
         reason,
         "an audit event can never be delivered and is dead"
     );

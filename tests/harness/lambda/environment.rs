@@ -29,6 +29,7 @@ pub(super) struct Environment {
     launch: Arc<Launch>,
     child: Child,
     pid: u32,
+    started: Instant,
     api: RuntimeApi,
     progress: watch::Receiver<Progress>,
     readers: [Option<JoinHandle<()>>; 2],
@@ -72,6 +73,7 @@ impl Environment {
             // The kernel ends a frozen process that loses its parent, when it has a group of its own.
             .process_group(0)
             .kill_on_drop(true);
+        let started = Instant::now();
         let mut child = command.spawn().doing(|| format!("cannot start {}", program.display()))?;
         let readers = [
             child.stdout.take().map(|it| output.collect(it)),
@@ -79,7 +81,7 @@ impl Environment {
         ];
         let pid = child.id().unwrap_or_default();
         let progress = api.progress.subscribe();
-        Ok(Self { launch, child, pid, api, progress, readers })
+        Ok(Self { launch, child, pid, started, api, progress, readers })
     }
 
     /// Waits for the end of the init phase and freezes the process.
@@ -196,6 +198,11 @@ impl Environment {
 
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// From the start of the process to its first request for an invocation.
+    pub fn init_after(&self) -> Option<Duration> {
+        self.progress.borrow().first_next.map(|first| first - self.started)
     }
 
     /// Stops the process and waits until it does stand still.

@@ -1,6 +1,7 @@
 //! What happens to a function, one thing after the other, over all its processes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,6 +21,8 @@ pub(super) enum Command {
 #[derive(Debug, Default)]
 pub(super) struct Status {
     pub pid: Option<u32>,
+    /// How long its init phase took, once it is over.
+    pub init_after: Option<Duration>,
     /// That process has been killed, even if its end has not been seen yet.
     pub killed: bool,
     /// Invocations that are waiting or whose environment has not come to rest.
@@ -87,7 +90,11 @@ impl Life {
         let mut environment = environment.map_err(InitFailure::Harness)?;
         self.status.send_modify(|status| status.pid = Some(environment.pid()));
         match environment.init().await {
-            Ok(()) => self.environment = Some(environment),
+            Ok(()) => {
+                let init_after = environment.init_after();
+                self.status.send_modify(|status| status.init_after = init_after);
+                self.environment = Some(environment);
+            }
             Err(failure) => {
                 self.end();
                 return Err(failure);
@@ -126,6 +133,7 @@ impl Life {
         self.environment = None;
         self.status.send_modify(|status| {
             status.pid = None;
+            status.init_after = None;
             status.killed = false;
         });
     }

@@ -54,6 +54,11 @@ impl Env {
         self
     }
 
+    /// A variable that is set.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
     pub(crate) fn variables(&self) -> &BTreeMap<String, String> {
         &self.0
     }
@@ -297,6 +302,11 @@ impl Function {
     /// The process, when there is one.
     pub fn pid(&self) -> Option<u32> {
         self.status.borrow().pid
+    }
+
+    /// From the start of the process to its first request for an invocation, when there is a process.
+    pub fn init_after(&self) -> Option<Duration> {
+        self.status.borrow().init_after
     }
 
     /// The most memory that the process has held, in KiB; on Linux only.

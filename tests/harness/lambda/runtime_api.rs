@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -46,8 +47,8 @@ pub(super) enum Answer {
 pub(super) struct Progress {
     /// The runtime has a request for the next invocation open.
     runtime_waits: bool,
-    /// It has had one before: no extension can register any more.
-    init_over: bool,
+    /// When it had the first one: since then no extension can register any more.
+    pub first_next: Option<Instant>,
     dispatch: Option<Dispatch>,
     extensions: BTreeMap<String, Extension>,
     current: Option<String>,
@@ -192,7 +193,7 @@ impl Server {
         let mut progress = self.progress.subscribe();
         self.progress.send_modify(|progress| {
             progress.runtime_waits = true;
-            progress.init_over = true;
+            progress.first_next.get_or_insert_with(Instant::now);
         });
         // The sender lives as long as `self`.
         let _ = progress.wait_for(|progress| progress.dispatch.is_some()).await;
@@ -258,10 +259,11 @@ impl Server {
         }
         let id = uuid::Uuid::new_v4().to_string();
         let in_time = self.progress.send_if_modified(|progress| {
-            if !progress.init_over {
+            let in_time = progress.first_next.is_none();
+            if in_time {
                 progress.extensions.insert(id.clone(), Extension { events, waits: false, next: None });
             }
-            !progress.init_over
+            in_time
         });
         if !in_time {
             return refused(StatusCode::FORBIDDEN);

@@ -1,0 +1,100 @@
+//! Cold starts: from the start of a function's process to its first request for an event, and to the first answer.
+
+use std::time::{Duration, Instant};
+
+use flag_schedules::app::App;
+use harness::api::Api;
+use harness::gateway::Response;
+use harness::lambda::{Env, Function, Launch};
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use serde_json::Value;
+
+use crate::inside;
+use crate::series::in_turn;
+use crate::statements::Bare;
+use crate::table::Table;
+use crate::warm::create_event;
+
+const ROUNDS: usize = 40;
+const FLAG: &str = "bench";
+
+/// Measures init of all functions that somebody waits for, and the first create.
+pub async fn measure(table: &mut Table) {
+    let api = Api::start().await;
+    api.flag(FLAG, "production").await;
+    for function in ["create-schedule", "list-schedules", "cancel-schedule", "schedule-processor"] {
+        init(table, &api, function).await;
+    }
+    first_create(table, &api).await;
+}
+
+async fn init(table: &mut Table, api: &Api, function: &str) {
+    let (measured, floor) = in_turn(
+        ROUNDS,
+        async || start(function, api.env(function)).await.init_after().expect("it runs"),
+        async || start("hello-world", Env::new()).await.init_after().expect("it runs"),
+    )
+    .await;
+    let what = format!("cold start of {function}, until it asks for an event");
+    table.compare(&what, &measured, ("hello-world", &floor), Some(2.0));
+}
+
+/// The floor is what nobody can do without, one after the other: a process that answers at all, a connection, the
+/// statement on it, and a signature.
+async fn first_create(table: &mut Table, api: &Api) {
+    let app = inside::app("create-schedule", &api.env("create-schedule"));
+    let bare = known(api, &app).await;
+    let (measured, floor) = in_turn(
+        ROUNDS,
+        async || first_answer(api, "create-schedule", api.env("create-schedule"), 201).await,
+        async || {
+            let hello = first_answer(api, "hello-world", Env::new(), 200).await;
+            let begun = Instant::now();
+            bare.again(api).await.create(FLAG).await;
+            let statement = begun.elapsed();
+            hello + statement + verification(api)
+        },
+    )
+    .await;
+    let floor = ("hello-world's first answer, a connection, the statement, one signature", &*floor);
+    table.compare("cold start of create-schedule, until the first answer", &measured, floor, Some(1.5));
+}
+
+/// A bare client that knows what the service writes.
+async fn known(api: &Api, app: &App) -> Bare {
+    let request = create_event(api);
+    inside::timed(&request, 201, async |request| create_schedule::handle(app, request).await).await;
+    Bare::connect(api).await
+}
+
+async fn first_answer(api: &Api, function: &str, env: Env, status: u16) -> Duration {
+    let event = create_event(api).event();
+    let begun = Instant::now();
+    let function = start(function, env).await;
+    let started = begun.elapsed();
+    // The harness looks at an answer before it gives it out; that is not the function's time.
+    let invocation = function.invoke(&event).await;
+    let took = started + invocation.response_after;
+    let answer = Response::of(invocation);
+    assert_eq!(answer.status, status, "{answer:?}");
+    took
+}
+
+/// A process that is not frozen between its start and its first event.
+async fn start(function: &str, env: Env) -> Function {
+    let started = Launch::of(function).env(env).freeze(false).start().await;
+    started.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn verification(api: &Api) -> Duration {
+    let (token, jwk) = (api.admin(), api.keys.jwk());
+    let begun = Instant::now();
+    let jwk: Jwk = serde_json::from_value(jwk).expect("a key");
+    let key = DecodingKey::from_jwk(&jwk).expect("a key");
+    let mut validation = Validation::new(Algorithm::ES256);
+    validation.set_audience(&[harness::tokens::AUDIENCE]);
+    validation.set_issuer(&[harness::tokens::ISSUER]);
+    decode::<Value>(&token, &key, &validation).expect("a valid token");
+    begun.elapsed()
+}

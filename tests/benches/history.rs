@@ -1,0 +1,96 @@
+//! A long history costs nothing: an idle tick and a create with a million finished schedules in the table, beside the
+//! same without any.
+
+use std::time::{Duration, Instant};
+
+use flag_schedules::app::{App, ProcessorApp};
+use harness::api::{Api, create_request};
+use serde_json::json;
+
+use crate::inside;
+use crate::series::in_turn;
+use crate::table::Table;
+
+const FINISHED: u32 = 1_000_000;
+const ROUNDS: usize = 500;
+/// The flag of the creates, which has most of the history.
+const FLAG: &str = "flag-1";
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Flags, and the history over them: half of it on the first flag.
+const FLAGS: &str = "insert into feature_flags (flag_key) select 'flag-' || n from generate_series(1, 20) n";
+const HISTORY: &str = "
+    insert into feature_flag_schedules
+        (id, flag_id, scheduled_at, created_at, status, updates, created_by, applied_at, cancelled_at, cancelled_by, failed_at)
+    select
+        overlay(gen_random_uuid()::text placing '7' from 15 for 1)::uuid,
+        f.id,
+        now() - n * interval '30 seconds',
+        now() - n * interval '30 seconds' - interval '1 day',
+        s.status,
+        '{\"enabled\": true, \"rollout_percentage\": 25}',
+        'admin-1',
+        case s.status when 'applied' then now() - n * interval '30 seconds' end,
+        case s.status when 'cancelled' then now() - n * interval '30 seconds' end,
+        case s.status when 'cancelled' then 'admin-1' end,
+        case s.status when 'failed' then now() - n * interval '30 seconds' end
+    from generate_series(1, $1::integer) n
+    cross join lateral (
+        select case n % 20 when 0 then 'failed' when 1 then 'cancelled' else 'applied' end as status
+    ) s
+    join feature_flags f on f.flag_key = 'flag-' || case when n % 2 = 0 then 1 else 2 + n / 2 % 19 end";
+
+/// Measures both.
+pub async fn measure(table: &mut Table) {
+    let (long, short) = (Side::start(FINISHED).await, Side::start(0).await);
+
+    let (with, without) = in_turn(ROUNDS, async || long.tick().await, async || short.tick().await).await;
+    let what = format!("idle tick, {FINISHED} finished schedules");
+    table.compare(&what, &with, ("none", &without), Some(1.2));
+
+    let (with, without) = in_turn(ROUNDS, async || long.create().await, async || short.create().await).await;
+    let what = format!("warm create, {FINISHED} finished schedules");
+    table.compare(&what, &with, ("none", &without), Some(1.2));
+}
+
+struct Side {
+    processor: ProcessorApp,
+    app: App,
+    api: Api,
+}
+
+impl Side {
+    async fn start(finished: u32) -> Self {
+        let api = Api::start().await;
+        let client = api.database.connect_as_superuser().await;
+        client.batch_execute(FLAGS).await.expect("the flags");
+        // No checks of foreign keys, one by one: they would be most of the work.
+        client.batch_execute("set session_replication_role = replica").await.expect("a superuser may");
+        let finished = i32::try_from(finished).expect("a million");
+        client.execute(HISTORY, &[&finished]).await.expect("the history");
+        client.batch_execute("vacuum analyze").await.expect("statistics");
+        Self {
+            processor: inside::processor(&api),
+            app: inside::app("create-schedule", &api.env("create-schedule")),
+            api,
+        }
+    }
+
+    async fn tick(&self) -> Duration {
+        let begun = Instant::now();
+        let report = self.processor.processor.tick("bench", begun + LIMIT).await;
+        let took = begun.elapsed();
+        let report = report.unwrap_or_else(|error| panic!("expected a tick, got {error:?}"));
+        assert_eq!((report.applied, report.still_due), (0, Some(0)), "{report:?}");
+        took
+    }
+
+    async fn create(&self) -> Duration {
+        let at = harness::clock::now() + chrono::TimeDelta::hours(1);
+        let body = json!({"scheduled_at": at.to_rfc3339(), "updates": {"enabled": true}});
+        let request = create_request(FLAG, "", &body).bearer(&self.api.admin());
+        inside::timed(&request, 201, async |request| create_schedule::handle(&self.app, request).await)
+            .await
+            .1
+    }
+}

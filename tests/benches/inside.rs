@@ -1,0 +1,41 @@
+//! The handlers in this process: the functions' own `handle` with a real `App`, without Lambda around it.
+
+use std::time::{Duration, Instant};
+
+use flag_schedules::app::{App, ProcessorApp};
+use flag_schedules::http::problem::Problem;
+use flag_schedules::http::request::Request;
+use flag_schedules::http::views::Reply;
+use harness::api::Api;
+use harness::gateway;
+use harness::lambda::Env;
+
+/// What `create-schedule` is made of in this environment.
+pub fn app(function: &'static str, env: &Env) -> App {
+    App::with(function, &|name| env.get(name).map(str::to_owned)).expect("the settings are good")
+}
+
+/// What the processor is made of.
+pub fn processor(api: &Api) -> ProcessorApp {
+    let env = api.env("schedule-processor");
+    let app = ProcessorApp::with("schedule-processor", &|name| env.get(name).map(str::to_owned));
+    app.expect("the settings are good")
+}
+
+/// An answer, and how long it took: from the bytes of the event to the body of the answer. Delivering audit events comes
+/// after the answer, and is left out.
+pub async fn timed(
+    request: &gateway::Request,
+    status: u16,
+    handle: impl AsyncFnOnce(&Request) -> Result<Reply, Problem>,
+) -> (Reply, Duration) {
+    let event = request.event().to_string();
+    let begun = Instant::now();
+    let event = serde_json::from_slice(event.as_bytes()).expect("an event is JSON");
+    let request = Request::read(event, "bench").expect("an event can be read");
+    let reply = handle(&request).await;
+    let took = begun.elapsed();
+    let reply = reply.unwrap_or_else(|problem| panic!("expected an answer, got {problem:?}"));
+    assert_eq!(reply.status.as_u16(), status, "{reply:?}");
+    (reply, took)
+}

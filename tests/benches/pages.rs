@@ -1,0 +1,56 @@
+//! A page far back costs what the first one does.
+
+use std::time::Duration;
+
+use flag_schedules::app::App;
+use harness::api::{Api, list_request};
+use serde_json::Value;
+
+use crate::inside;
+use crate::series::in_turn;
+use crate::table::Table;
+
+/// Pages of a hundred.
+const PAGES: usize = 1_000;
+const ROUNDS: usize = 200;
+
+/// Follows the cursors to the last page, then measures it and the first one in turn.
+pub async fn measure(table: &mut Table) {
+    let api = Api::start().await;
+    api.flag("bench", "production").await;
+    let sql = format!(
+        "insert into feature_flag_schedules (flag_id, scheduled_at, updates, reason, created_by)
+         select id, now() + n * interval '1 minute', '{{\"enabled\": true}}', 'first users', 'admin-1'
+         from feature_flags, generate_series(1, {}) n",
+        PAGES * 100
+    );
+    let client = api.database.connect().await;
+    client.batch_execute(&sql).await.expect("the schedules");
+    client.batch_execute("vacuum analyze").await.expect("statistics");
+    let app = inside::app("list-schedules", &api.env("list-schedules"));
+
+    let mut query = "limit=100".to_owned();
+    for _ in 1..PAGES {
+        let (page, _) = list(&api, &app, &query).await;
+        let cursor = page["next_cursor"].as_str().expect("there is a next page").to_owned();
+        query = format!("limit=100&cursor={cursor}");
+    }
+    let (last, first) = in_turn(
+        ROUNDS,
+        async || list(&api, &app, &query).await.1,
+        async || list(&api, &app, "limit=100").await.1,
+    )
+    .await;
+
+    let what = format!("list, page {PAGES} of a flag with {} schedules", PAGES * 100);
+    table.compare(&what, &last, ("page 1", &first), Some(1.5));
+}
+
+async fn list(api: &Api, app: &App, query: &str) -> (Value, Duration) {
+    let request = list_request("bench", query).bearer(&api.admin());
+    let (reply, took) =
+        inside::timed(&request, 200, async |request| list_schedules::handle(app, request).await).await;
+    let page: Value = serde_json::from_str(&reply.body).expect("a page is JSON");
+    assert_eq!(page["schedules"].as_array().map_or(0, Vec::len), 100, "a full page");
+    (page, took)
+}

@@ -1,0 +1,39 @@
+//! Series of measurements, taken in turn.
+
+use std::time::Duration;
+
+/// Measures two sides in turn, so that whatever else the machine does meets both alike; every other time the second one
+/// goes first. The first pair only warms up.
+pub async fn in_turn(
+    rounds: usize,
+    mut one: impl AsyncFnMut() -> Duration,
+    mut other: impl AsyncFnMut() -> Duration,
+) -> (Vec<Duration>, Vec<Duration>) {
+    let (mut ones, mut others) = (Vec::with_capacity(rounds), Vec::with_capacity(rounds));
+    for round in 0..=rounds {
+        let pair = if round % 2 == 0 {
+            let first = one().await;
+            (first, other().await)
+        } else {
+            let first = other().await;
+            (one().await, first)
+        };
+        if round > 0 {
+            ones.push(pair.0);
+            others.push(pair.1);
+        }
+    }
+    (ones, others)
+}
+
+/// The median.
+pub fn median(series: &[Duration]) -> Duration {
+    percentile(series, 50)
+}
+
+/// The smallest duration that at least so many percent of the series do not exceed.
+pub fn percentile(series: &[Duration], percent: usize) -> Duration {
+    let mut sorted = series.to_vec();
+    sorted.sort_unstable();
+    sorted[(sorted.len() * percent).div_ceil(100).saturating_sub(1)]
+}
