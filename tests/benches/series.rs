@@ -26,6 +26,27 @@ pub async fn in_turn(
     (ones, others)
 }
 
+/// How often both sides are built anew in a series of short calls to the server: a new connection is a new process there,
+/// and on which core that happens to run changes what a call takes for as long as it lives.
+pub const CHAPTERS: usize = 20;
+
+/// Two series of several chapters.
+#[derive(Default)]
+pub struct Pairs {
+    /// The side that is measured.
+    pub measured: Vec<Duration>,
+    /// Its floor.
+    pub floor: Vec<Duration>,
+}
+
+impl Pairs {
+    /// Adds a chapter.
+    pub fn add(&mut self, (measured, floor): (Vec<Duration>, Vec<Duration>)) {
+        self.measured.extend(measured);
+        self.floor.extend(floor);
+    }
+}
+
 /// The median.
 pub fn median(series: &[Duration]) -> Duration {
     percentile(series, 50)

@@ -1,6 +1,6 @@
 //! Warm requests through the handlers, beside the same statements by a bare client.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use harness::api::{Api, cancel_request, create_request, list_request};
 use harness::gateway::Request;
@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::inside;
-use crate::series::in_turn;
+use crate::series::{CHAPTERS, Pairs, in_turn};
 use crate::statements::Bare;
 use crate::table::Table;
 
-const ROUNDS: usize = 2_000;
+/// In each chapter.
+const ROUNDS: usize = 100;
 const FLAG: &str = "bench";
 const FLOOR: &str = "the statement by a bare client";
 /// Schedules on a page.
@@ -36,74 +37,82 @@ pub fn create_event(api: &Api) -> Request {
 }
 
 async fn create(table: &mut Table, api: &Api) {
-    let app = inside::app("create-schedule", &api.env("create-schedule"));
-    let handler = async || {
-        let request = create_event(api);
-        inside::timed(&request, 201, async |request| create_schedule::handle(&app, request).await).await.1
-    };
-    // The bare client takes the facts of this one.
-    handler().await;
-    let bare = Bare::connect(api).await;
-
-    let (measured, floor) = in_turn(ROUNDS, handler, async || {
-        let begun = Instant::now();
-        let rows = bare.create(FLAG).await;
-        let took = begun.elapsed();
-        assert!(rows[0].get::<_, Option<Value>>("schedule").is_some(), "nothing was created");
-        took
-    })
-    .await;
-    report(table, "create", &measured, &floor);
+    let mut pairs = Pairs::default();
+    for _ in 0..CHAPTERS {
+        let app = inside::app("create-schedule", &api.env("create-schedule"));
+        let handler = async || {
+            let request = create_event(api);
+            inside::timed(&request, 201, async |request| create_schedule::handle(&app, request).await).await.1
+        };
+        // The bare client takes the facts of this one.
+        handler().await;
+        let bare = Bare::connect(api).await;
+        let floor = async || {
+            let begun = Instant::now();
+            let rows = bare.create(FLAG).await;
+            let took = begun.elapsed();
+            assert!(rows[0].get::<_, Option<Value>>("schedule").is_some(), "nothing was created");
+            took
+        };
+        pairs.add(in_turn(ROUNDS, handler, floor).await);
+    }
+    report(table, "create", &pairs);
 }
 
 async fn list(table: &mut Table, api: &Api) {
     fresh_statistics(api).await;
-    let app = inside::app("list-schedules", &api.env("list-schedules"));
-    let bare = Bare::connect(api).await;
-    let handler = async || {
-        let request = list_request(FLAG, "").bearer(&api.admin());
-        inside::timed(&request, 200, async |request| list_schedules::handle(&app, request).await).await.1
-    };
-
-    let (measured, floor) = in_turn(ROUNDS, handler, async || {
-        let begun = Instant::now();
-        let rows = bare.list(FLAG, PAGE).await;
-        let took = begun.elapsed();
-        assert_eq!(i64::try_from(rows.len()).ok(), Some(PAGE + 1), "a full page, and one more");
-        took
-    })
-    .await;
-    report(table, "list of 50", &measured, &floor);
+    let mut pairs = Pairs::default();
+    for _ in 0..CHAPTERS {
+        let app = inside::app("list-schedules", &api.env("list-schedules"));
+        let bare = Bare::connect(api).await;
+        let handler = async || {
+            let request = list_request(FLAG, "").bearer(&api.admin());
+            inside::timed(&request, 200, async |request| list_schedules::handle(&app, request).await).await.1
+        };
+        let floor = async || {
+            let begun = Instant::now();
+            let rows = bare.list(FLAG, PAGE).await;
+            let took = begun.elapsed();
+            assert_eq!(i64::try_from(rows.len()).ok(), Some(PAGE + 1), "a full page, and one more");
+            took
+        };
+        pairs.add(in_turn(ROUNDS, handler, floor).await);
+    }
+    report(table, "list of 50", &pairs);
 }
 
 async fn cancel(table: &mut Table, api: &Api) {
-    let app = inside::app("cancel-schedule", &api.env("cancel-schedule"));
-    let bare = Bare::connect(api).await;
     let sql = "insert into feature_flag_schedules (flag_id, scheduled_at, updates, created_by)
                select id, now() + n * interval '1 minute', '{\"enabled\": true}', 'admin-1'
                from feature_flags, generate_series(1, $1::integer) n returning id";
     let client = api.database.connect().await;
-    let count = i32::try_from(2 * (ROUNDS + 1)).expect("a few thousand");
+    let count = i32::try_from(CHAPTERS * 2 * (ROUNDS + 1)).expect("a few thousand");
     let rows = client.query(sql, &[&count]).await.expect("pending schedules");
     fresh_statistics(api).await;
     let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
-    let (mut for_the_handler, mut for_the_floor) = (ids[..=ROUNDS].iter(), ids[ROUNDS + 1..].iter());
+    let (for_the_handler, for_the_floor) = ids.split_at(ids.len() / 2);
+    let (mut for_the_handler, mut for_the_floor) = (for_the_handler.iter(), for_the_floor.iter());
 
-    let handler = async || {
-        let id = for_the_handler.next().expect("one for each round").to_string();
-        let request = cancel_request(FLAG, &id, "reason=not%20yet").bearer(&api.admin());
-        inside::timed(&request, 200, async |request| cancel_schedule::handle(&app, request).await).await.1
-    };
-    let (measured, floor) = in_turn(ROUNDS, handler, async || {
-        let id = *for_the_floor.next().expect("one for each round");
-        let begun = Instant::now();
-        let rows = bare.cancel(FLAG, id).await;
-        let took = begun.elapsed();
-        assert!(rows[0].get::<_, Option<Value>>("cancelled").is_some(), "nothing was cancelled");
-        took
-    })
-    .await;
-    report(table, "cancel", &measured, &floor);
+    let mut pairs = Pairs::default();
+    for _ in 0..CHAPTERS {
+        let app = inside::app("cancel-schedule", &api.env("cancel-schedule"));
+        let bare = Bare::connect(api).await;
+        let handler = async || {
+            let id = for_the_handler.next().expect("one for each round").to_string();
+            let request = cancel_request(FLAG, &id, "reason=not%20yet").bearer(&api.admin());
+            inside::timed(&request, 200, async |request| cancel_schedule::handle(&app, request).await).await.1
+        };
+        let floor = async || {
+            let id = *for_the_floor.next().expect("one for each round");
+            let begun = Instant::now();
+            let rows = bare.cancel(FLAG, id).await;
+            let took = begun.elapsed();
+            assert!(rows[0].get::<_, Option<Value>>("cancelled").is_some(), "nothing was cancelled");
+            took
+        };
+        pairs.add(in_turn(ROUNDS, handler, floor).await);
+    }
+    report(table, "cancel", &pairs);
 }
 
 /// Otherwise it were chance whether the server has taken note of the new rows, and how it goes about the statement.
@@ -111,7 +120,7 @@ async fn fresh_statistics(api: &Api) {
     api.database.connect().await.batch_execute("vacuum analyze").await.expect("statistics");
 }
 
-fn report(table: &mut Table, what: &str, measured: &[Duration], floor: &[Duration]) {
+fn report(table: &mut Table, what: &str, Pairs { measured, floor }: &Pairs) {
     table.compare(&format!("warm {what}, p50"), measured, (FLOOR, floor), Some(1.3));
     table.compare_tails(&format!("warm {what}, p99"), measured, (FLOOR, floor));
 }
