@@ -31,8 +31,8 @@ begin
         order by c.relname
     loop
         raise warning '% belongs to %, and flag_schedules_migrate may not alter it', adopted.name, adopted.owner
-            using hint = format('grant %s to flag_schedules_migrate, or: alter table %s owner to flag_schedules_migrate',
-                adopted.owner, adopted.name);
+            using hint = format('grant %s to flag_schedules_migrate, or: alter table %s owner to flag_schedules_migrate '
+                '(after: grant flag_schedules_migrate to current_user)', adopted.owner, adopted.name);
     end loop;
 end
 $$;
@@ -53,3 +53,21 @@ alter role flag_schedules_processor set idle_in_transaction_session_timeout = '1
 alter role flag_schedules_migrate set lock_timeout = '1s';
 alter role flag_schedules_migrate set statement_timeout = '50s';
 alter role flag_schedules_migrate set idle_in_transaction_session_timeout = '60s';
+
+-- A grant by somebody who may not give it is no error to PostgreSQL, only a warning.
+do $$
+begin
+    if 3 <> (
+        select count(distinct granted.grantee)
+        from pg_database database
+        cross join aclexplode(database.datacl) granted
+        where database.datname = current_database()
+            and granted.privilege_type = 'CONNECT'
+            and granted.grantee::regrole::text in
+                ('flag_schedules_migrate', 'flag_schedules_api', 'flag_schedules_processor')
+    ) or not has_schema_privilege('flag_schedules_migrate', 'public', 'create') then
+        raise exception 'the roles have not got their rights in %', current_database()
+            using hint = 'run this file as the owner of the database, or as a superuser';
+    end if;
+end
+$$;

@@ -90,6 +90,9 @@ fn what_is_missing_is_told_before_anything_is_deployed() {
             "DatabaseByIam: DatabaseAuthentication iam needs DatabaseName.",
             "DatabaseByIam: DatabaseAuthentication iam needs DatabaseResourceId.",
             "EndpointsInVpc: CreateVpcEndpoints needs VpcId.",
+            "EndpointsInVpc: CreateVpcEndpoints needs VpcSubnetIds.",
+            "EndpointsInVpc: CreateVpcEndpoints needs VpcSecurityGroupIds.",
+            "EndpointsInVpc: CreateVpcEndpoints needs VpcRouteTableIds.",
         ]
     );
     assert_eq!(

@@ -80,6 +80,10 @@ class Deployment:
         one, other = self.resolved(argument)
         return str(one) == str(other)
 
+    def eachmemberequals_(self, argument):
+        members, text = self.resolved(argument)
+        return all(member == text for member in members)
+
     def not_(self, argument):
         return not self.resolved(argument)[0]
 
