@@ -16,19 +16,18 @@ const SIMPLER: u32 = 300;
 pub struct Campaign {
     /// The test's name.
     pub test: &'static str,
-    /// The variable that says how many cases are played.
-    pub cases: &'static str,
-    /// The variable that says for how many minutes cases are played instead.
-    pub minutes: &'static str,
-    /// The variable that says at which seed to begin.
-    pub seed: &'static str,
-}
-
-fn number(name: &str) -> Option<u64> {
-    settings::get(name).map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
+    /// What its variables begin with: `…_CASES` says how many cases are played, `…_MINUTES` for how long instead,
+    /// `…_SEED` at which seed to begin.
+    pub variables: &'static str,
 }
 
 impl Campaign {
+    fn number(&self, what: &str) -> Option<u64> {
+        let name = format!("{}_{what}", self.variables);
+        settings::get(&name)
+            .map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
+    }
+
     /// Plays as many cases as the variables say, or the usual number; gives that number. Several workers take turns:
     /// each plays the seeds it is given until there are no more, or one fails, which it returns.
     ///
@@ -38,10 +37,10 @@ impl Campaign {
     where
         W: Fn(&mut dyn Iterator<Item = u64>) -> Option<String> + Sync,
     {
-        let first = number(self.seed).unwrap_or(1);
-        let minutes = number(self.minutes);
+        let first = self.number("SEED").unwrap_or(1);
+        let minutes = self.number("MINUTES");
         let end = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
-        let cases = number(self.cases).unwrap_or(if minutes.is_some() { u64::MAX / 2 } else { usual });
+        let cases = self.number("CASES").unwrap_or(if minutes.is_some() { u64::MAX / 2 } else { usual });
         let (next, played) = (AtomicU64::new(first), AtomicU64::new(0));
         let worker = || {
             let turn = || {
@@ -84,12 +83,12 @@ impl Campaign {
             found if found.is_empty() => Ok(()),
             found => Err(TestCaseError::fail(found.join("\n  "))),
         });
-        let Self { test, cases, seed: first, .. } = self;
+        let Self { test, variables } = self;
         match result {
             Ok(_) => None,
             Err(TestError::Abort(reason)) => Some(format!("case {seed} could not be played: {reason}")),
             Err(TestError::Fail(reason, simplest)) => Some(format!(
-                "case {seed} fails; again:\n  {first}={seed} {cases}=1 make test T={test}\n\
+                "case {seed} fails; again:\n  {variables}_SEED={seed} {variables}_CASES=1 make test T={test}\n\
                  the simplest that was found:\n{simplest:#?}\nwhat is wrong with it:\n  {reason}"
             )),
         }
@@ -102,12 +101,7 @@ mod tests {
 
     use super::*;
 
-    const NUMBERS: Campaign = Campaign {
-        test: "numbers",
-        cases: "NUMBERS_CASES",
-        minutes: "NUMBERS_MINUTES",
-        seed: "NUMBERS_SEED",
-    };
+    const NUMBERS: Campaign = Campaign { test: "numbers", variables: "NUMBERS" };
 
     #[test]
     fn a_seed_always_makes_the_same_case() {

@@ -20,12 +20,7 @@ use crate::support::{in_seconds, text, turn_on};
 const CASES: u64 = 5_000;
 /// How many at once, each on a database of its own.
 const WORKERS: usize = 2;
-const REQUESTS: Campaign = Campaign {
-    test: "any_request_gets_a_legal_answer",
-    cases: "FUZZ_CASES",
-    minutes: "FUZZ_MINUTES",
-    seed: "FUZZ_SEED",
-};
+const REQUESTS: Campaign = Campaign { test: "any_request_gets_a_legal_answer", variables: "FUZZ" };
 
 /// All answers that a request can have: where one never comes, the requests are too far from valid ones, or too near.
 const STATUSES: [u16; 10] = [200, 201, 400, 401, 403, 404, 409, 413, 415, 422];

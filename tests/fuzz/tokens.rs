@@ -14,12 +14,7 @@ use crate::seeds::Campaign;
 const CASES: u64 = 5_000;
 /// How many at once, each on a database of its own.
 const WORKERS: usize = 2;
-const TOKENS: Campaign = Campaign {
-    test: "no_token_near_a_valid_one_is_accepted",
-    cases: "FUZZ_CASES",
-    minutes: "FUZZ_MINUTES",
-    seed: "FUZZ_SEED",
-};
+const TOKENS: Campaign = Campaign { test: "no_token_near_a_valid_one_is_accepted", variables: "FUZZ" };
 /// The flag that is asked for.
 const FLAG: &str = "new-checkout";
 

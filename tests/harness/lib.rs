@@ -32,6 +32,7 @@ pub mod logs;
 pub mod openapi;
 pub mod postgres;
 pub mod proxy;
+pub mod round_trips;
 pub mod sam;
 pub mod scratch;
 pub mod settings;

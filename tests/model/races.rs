@@ -5,6 +5,7 @@ use std::time::Duration;
 use flag_schedules::domain::schedule::{ScheduleId, Status};
 use flag_schedules::error::ServiceError;
 use harness::api::{Api, tick_event};
+use harness::lambda::Function;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -119,20 +120,40 @@ fn percentages(events: &[Value]) -> Vec<(i64, i64)> {
     changes.into_iter().map(|(_, change)| change).collect()
 }
 
+/// Two processors and a flag with one due schedule, whose writing is held up.
+struct Race {
+    api: Api,
+    client: Client,
+    flag: Uuid,
+    slow: Function,
+    quick: Function,
+}
+
+impl Race {
+    async fn prepared() -> Self {
+        let api = Api::start().await;
+        let flag = api.flag("a", "production").await;
+        let slow = api.another("schedule-processor").await;
+        let quick = api.another("schedule-processor").await;
+        let client = api.database.connect().await;
+        client.batch_execute(HELD_UP).await.unwrap();
+        due(&client, flag, 60.0, json!({"rollout_percentage": 10})).await;
+        client.execute("select pg_advisory_lock(1)", &[]).await.unwrap();
+        Self { api, client, flag, slow, quick }
+    }
+}
+
+async fn a_newer_one_comes_due_while_the_older_is_written(client: &Client, flag: Uuid) {
+    held_up(client).await;
+    due(client, flag, 30.0, json!({"rollout_percentage": 20})).await;
+}
+
 #[tokio::test]
 async fn a_newer_change_never_lands_under_an_older_one_that_a_slow_tick_is_still_writing() {
-    let api = Api::start().await;
-    let flag = api.flag("a", "production").await;
-    let slow = api.another("schedule-processor").await;
-    let quick = api.another("schedule-processor").await;
-    let client = api.database.connect().await;
-    client.batch_execute(HELD_UP).await.unwrap();
-    due(&client, flag, 60.0, json!({"rollout_percentage": 10})).await;
-    client.execute("select pg_advisory_lock(1)", &[]).await.unwrap();
+    let Race { api, client, flag, slow, quick } = Race::prepared().await;
 
     let meanwhile = async {
-        held_up(&client).await;
-        due(&client, flag, 30.0, json!({"rollout_percentage": 20})).await;
+        a_newer_one_comes_due_while_the_older_is_written(&client, flag).await;
         let report = quick.invoke(&tick_event()).await.value();
         client.execute("select pg_advisory_unlock(1)", &[]).await.unwrap();
         report
@@ -148,18 +169,10 @@ async fn a_newer_change_never_lands_under_an_older_one_that_a_slow_tick_is_still
 
 #[tokio::test]
 async fn what_a_killed_tick_was_writing_is_done_by_the_next_before_anything_newer() {
-    let api = Api::start().await;
-    let flag = api.flag("a", "production").await;
-    let slow = api.another("schedule-processor").await;
-    let quick = api.another("schedule-processor").await;
-    let client = api.database.connect().await;
-    client.batch_execute(HELD_UP).await.unwrap();
-    due(&client, flag, 60.0, json!({"rollout_percentage": 10})).await;
-    client.execute("select pg_advisory_lock(1)", &[]).await.unwrap();
+    let Race { api, client, flag, slow, quick } = Race::prepared().await;
 
     let meanwhile = async {
-        held_up(&client).await;
-        due(&client, flag, 30.0, json!({"rollout_percentage": 20})).await;
+        a_newer_one_comes_due_while_the_older_is_written(&client, flag).await;
         slow.kill();
         client.execute("select pg_advisory_unlock(1)", &[]).await.unwrap();
     };

@@ -17,12 +17,7 @@ use crate::seeds::Campaign;
 const CASES: u64 = 2_000;
 /// How many at once, each on a database of its own.
 const WORKERS: usize = 4;
-const HISTORIES: Campaign = Campaign {
-    test: "any_history_comes_out_as_the_model_says",
-    cases: "MODEL_CASES",
-    minutes: "MODEL_MINUTES",
-    seed: "MODEL_SEED",
-};
+const HISTORIES: Campaign = Campaign { test: "any_history_comes_out_as_the_model_says", variables: "MODEL" };
 
 /// How much of everything has happened: histories in which nothing happens would agree with any model.
 #[derive(Debug, Default)]

@@ -13,10 +13,9 @@ use deadpool_postgres::ClientWrapper;
 use thiserror::Error;
 use tokio::time::timeout;
 use tokio_postgres::Row;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::fault::{Fault, fault, store_error, words};
+use super::fault::{Fault, fault, is_time_limit, store_error, words};
 use super::opening::{OpenError, Opener};
 use super::tls::ConnectionsError;
 use crate::config::DatabaseSettings;
@@ -234,8 +233,7 @@ impl QueryError {
 
     /// Whether the server gave up for the time it took: its lock or its statement timeout.
     pub(super) fn is_time_limit(&self) -> bool {
-        let limits = [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED];
-        matches!(self, Self::Driver(error) if error.code().is_some_and(|code| limits.contains(code)))
+        matches!(self, Self::Driver(error) if is_time_limit(error))
     }
 
     /// The server's own words, without the statement.

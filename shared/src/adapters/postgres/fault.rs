@@ -72,6 +72,11 @@ fn is_driver_refusal(error: &Error) -> bool {
         .any(|start| text.starts_with(start))
 }
 
+/// Whether the server gave up for the time it took: its lock or its statement timeout.
+pub(super) fn is_time_limit(error: &Error) -> bool {
+    has_code(error, &[SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED])
+}
+
 /// The server's own words, without the statement.
 pub(super) fn words(error: &Error) -> String {
     error.as_db_error().map_or_else(|| error.to_string(), |db: &DbError| db.message().to_owned())
@@ -95,6 +100,12 @@ pub(super) fn store_error(error: Error) -> StoreError {
 }
 
 fn is_outdated(error: &Error) -> bool {
-    let signs = [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN, SqlState::INVALID_COLUMN_REFERENCE];
-    error.code().is_some_and(|code| signs.contains(code))
+    has_code(
+        error,
+        &[SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN, SqlState::INVALID_COLUMN_REFERENCE],
+    )
+}
+
+fn has_code(error: &Error, codes: &[SqlState]) -> bool {
+    error.code().is_some_and(|code| codes.contains(code))
 }

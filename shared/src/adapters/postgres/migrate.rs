@@ -2,6 +2,7 @@
 //! functions' roles may do with it.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use refinery::Target;
@@ -67,7 +68,7 @@ pub enum MigrateError {
 #[derive(Default)]
 struct Progress {
     connected: OnceLock<CancelToken>,
-    locked: OnceLock<()>,
+    locked: AtomicBool,
 }
 
 /// Applies what the database does not have yet, until `deadline`. A second run changes nothing; of two at once, one waits
@@ -88,8 +89,11 @@ pub async fn migrate(settings: &DatabaseSettings, deadline: Instant) -> Result<M
     if !matches!(timeout(CANCEL_LIMIT, opener.cancel(session.clone())).await, Ok(Ok(()))) {
         tracing::warn!("what the database still does could not be cancelled; its statement timeout ends it");
     }
-    let locked = progress.locked.get().is_some();
-    let doing = if locked { "applying a migration" } else { "waiting for another migrator to finish" };
+    let doing = if progress.locked.load(Ordering::Relaxed) {
+        "applying a migration"
+    } else {
+        "waiting for another migrator to finish"
+    };
     Err(MigrateError::OutOfTime { doing })
 }
 
@@ -103,7 +107,7 @@ async fn run(opener: &Opener, deadline: Instant, progress: &Progress) -> Result<
     let limits = format!("set lock_timeout = 0; set statement_timeout = {}", left.as_millis());
     client.batch_execute(&limits).await.map_err(unavailable)?;
     client.execute("select pg_advisory_lock($1)", &[&LOCK]).await.map_err(unavailable)?;
-    progress.locked.get_or_init(|| ());
+    progress.locked.store(true, Ordering::Relaxed);
     // But not for a table's lock: while a migration waits for one, everybody else waits behind it.
     client.batch_execute("reset lock_timeout").await.map_err(unavailable)?;
     let mut runner = embedded::migrations::runner().set_target(Target::Latest).set_abort_missing(false);
