@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -41,6 +42,8 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 const FLUSH_RESERVE: Duration = Duration::from_millis(300);
 /// A handler may take this long; the function's time limit must be higher.
 const HANDLER_LIMIT: Duration = Duration::from_secs(8);
+/// In so many turns of the event loop, a request to register as an extension is sent.
+const REGISTERING_TURNS: usize = 3;
 /// A deadline below this (September 2001) is no date.
 const A_DATE_MS: u64 = 1_000_000_000_000;
 /// Left of an invocation's time when a handler that has not answered is answered for.
@@ -74,19 +77,22 @@ pub fn deadline_of(deadline_ms: u64) -> Instant {
 }
 
 /// Serves an endpoint that writes: runs the handler for each request, and delivers its audit events after the response.
+/// What the function is made of is built while Lambda registers the extension.
 ///
 /// # Errors
-/// The runtime's, when it cannot go on.
-pub async fn serve<H>(app: &App, handler: H) -> Result<(), Error>
+/// What keeps it from being built, and the runtime's when it cannot go on.
+pub async fn serve<E, H>(build: impl FnOnce() -> Result<App, E>, handler: H) -> Result<(), Error>
 where
+    E: Into<Error>,
     H: AsyncFn(&App, &Request) -> Result<Reply, Problem>,
 {
+    let app = OnceLock::new();
     let finished = Finished::default();
-    let audit = &app.audit;
     let flush = service_fn(|event: lambda_extension::LambdaEvent| {
         let finished = finished.clone();
+        let audit = app.get().map(|app: &App| &app.audit);
         async move {
-            if let NextEvent::Invoke(invoke) = event.next {
+            if let (NextEvent::Invoke(invoke), Some(audit)) = (event.next, audit) {
                 let deadline = deadline_of(invoke.deadline_ms);
                 finished.wait_for(&invoke.request_id, deadline - FLUSH_RESERVE).await;
                 flush(audit, deadline).await;
@@ -100,12 +106,20 @@ where
     });
     // Awaited before the runtime asks for its first event: extensions can only register during init. Without it the
     // function serves all the same, and the processor's sweep delivers.
-    let extension = Extension::new()
+    let registering = Extension::new()
         .with_extension_name("audit-flush")
         .with_events(&["INVOKE"])
         .with_events_processor(flush)
-        .register()
-        .await;
+        .register();
+    let building = async {
+        // So often until the request to register has been sent: then Lambda answers while this goes on.
+        for _ in 0..REGISTERING_TURNS {
+            tokio::task::yield_now().await;
+        }
+        build().map_err(Into::into)
+    };
+    let (extension, built) = tokio::try_join!(registering.map(Ok), building)?;
+    let app = app.get_or_init(|| built);
     let delivering = async {
         let ended = match extension {
             Ok(extension) => extension.run().await,

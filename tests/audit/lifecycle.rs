@@ -201,8 +201,7 @@ async fn stumbling_function() {
     if flag_schedules::config::environment("AWS_LAMBDA_RUNTIME_API").is_none() {
         return;
     }
-    let app = App::start("create-schedule").unwrap();
-    lambda::serve(&app, stumble).await.unwrap();
+    lambda::serve(|| App::start("create-schedule"), stumble).await.unwrap();
 }
 
 async fn stumble(app: &App, request: &Request) -> Result<Reply, Problem> {

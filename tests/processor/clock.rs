@@ -27,8 +27,7 @@ async fn function_with_a_wrong_clock() {
     if environment("AWS_LAMBDA_RUNTIME_API").is_none() {
         return;
     }
-    let app = App::start("create-schedule").unwrap();
-    lambda::serve(&app, create).await.unwrap();
+    lambda::serve(|| App::start("create-schedule"), create).await.unwrap();
 }
 
 async fn create(app: &App, request: &Request) -> Result<Reply, Problem> {

@@ -5,6 +5,6 @@ use flag_schedules::lambda;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    let app = App::start("cancel-schedule")?; // a bad setting stops the function here, before any request
-    lambda::serve(&app, cancel_schedule::handle).await
+    // A bad setting stops the function here, before any request.
+    lambda::serve(|| App::start("cancel-schedule"), cancel_schedule::handle).await
 }
