@@ -123,7 +123,7 @@ fn schedule() -> Schedule {
         scheduled_at: time("2026-02-09T09:00:00Z"),
         apply_by: None,
         status: Status::Pending,
-        stored_updates: json!({"enabled": true}),
+        updates: json!({"enabled": true}).into(),
         reason: None,
         created_at: time("2026-02-09T08:00:00Z"),
         created_by: Some("anna".to_owned()),
@@ -268,7 +268,7 @@ async fn a_refused_batch_is_cut_down_to_the_one_event_at_fault() {
 async fn an_event_too_large_for_the_log_is_dead_and_never_sent() {
     let bench = Bench::new(take_all);
     let huge = json!({ "colour": "x".repeat(MAX_BYTES) });
-    bench.record(EventType::Failed, Schedule { stored_updates: huge, ..schedule() });
+    bench.record(EventType::Failed, Schedule { updates: huge.into(), ..schedule() });
     bench.record(EventType::Failed, schedule());
 
     let carried = bench.flush().await;

@@ -2,13 +2,12 @@
 //! database returned. Its wire shape is version 1 of `docs/audit-event.schema.json`.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use thiserror::Error;
 use uuid::Uuid;
 
 use super::admin::{CallContext, Caller};
 use super::flag::{Environment, FlagKey, FlagState};
-use super::schedule::{Schedule, ScheduleId};
+use super::schedule::{Schedule, ScheduleId, StoredUpdates};
 use super::time::Timestamp;
 
 /// The name that the processor acts under.
@@ -176,7 +175,7 @@ pub enum Level {
 pub struct ScheduleFacts {
     scheduled_at: Timestamp,
     apply_by: Option<Timestamp>,
-    updates: Value,
+    updates: StoredUpdates,
     reason: Option<String>,
     created_by: Option<String>,
     created_at: Timestamp,
@@ -259,7 +258,7 @@ impl AuditEvent {
             schedule: ScheduleFacts {
                 scheduled_at: schedule.scheduled_at,
                 apply_by: schedule.apply_by,
-                updates: schedule.updates(),
+                updates: schedule.updates.clone(),
                 reason: schedule.reason.clone(),
                 created_by: schedule.created_by.clone(),
                 created_at: schedule.created_at,

@@ -156,6 +156,30 @@ impl Updates {
     }
 }
 
+/// What a row holds as `updates`, which another tool may have written.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum StoredUpdates {
+    /// What can be read; shown in today's spelling.
+    Readable(Updates),
+    /// What cannot; shown as it is stored.
+    Unreadable(Value),
+}
+
+impl From<Value> for StoredUpdates {
+    fn from(stored: Value) -> Self {
+        Updates::parse_stored(&stored).map_or(Self::Unreadable(stored), Self::Readable)
+    }
+}
+
+impl<'de> Deserialize<'de> for StoredUpdates {
+    /// Reads whatever is stored: JSON that is nested too deep to be read becomes its own text.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(serde_json::from_str(raw.get()).unwrap_or_else(|_| Value::from(raw.get())).into())
+    }
+}
+
 /// JSON has one kind of number: `50` and `50.0` are the same integer.
 fn percentage(value: &Value) -> Option<u8> {
     let number = value.as_f64()?;
@@ -210,9 +234,8 @@ pub struct Schedule {
     pub apply_by: Option<Timestamp>,
     /// Where it stands.
     pub status: Status,
-    /// What it changes, as stored: see [`Schedule::updates`].
-    #[serde(rename = "updates", deserialize_with = "whatever_is_stored")]
-    pub stored_updates: Value,
+    /// What it changes.
+    pub updates: StoredUpdates,
     /// Why it was scheduled.
     pub reason: Option<String>,
     /// When it was created.
@@ -236,27 +259,11 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// What it changes, in today's spelling; what cannot be read is shown as it is stored.
-    #[must_use]
-    pub fn updates(&self) -> Value {
-        match Updates::parse_stored(&self.stored_updates) {
-            Ok(updates) => serde_json::to_value(updates).unwrap_or_else(|_| self.stored_updates.clone()),
-            Err(_) => self.stored_updates.clone(),
-        }
-    }
-
     /// The flag it belongs to.
     #[must_use]
     pub fn flag(&self) -> FlagAddress {
         FlagAddress { key: self.flag_key.clone(), environment: self.environment.clone() }
     }
-}
-
-/// Reads what another tool may have stored: JSON that is nested too deep to be read becomes its own text, so that the
-/// row stays readable.
-fn whatever_is_stored<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
-    let raw = Box::<RawValue>::deserialize(deserializer)?;
-    Ok(serde_json::from_str(raw.get()).unwrap_or_else(|_| Value::from(raw.get())))
 }
 
 #[cfg(test)]
@@ -314,5 +321,26 @@ mod tests {
             Updates::parse_stored(&json!({"rolloutPercentage": 30, "colour": 1})),
             Err(vec![UpdatesError::Unknown("colour".to_owned())])
         );
+    }
+
+    #[test]
+    fn a_row_is_shown_in_todays_spelling_unless_it_cannot_be_read() {
+        let shown = |updates: &str| {
+            let row = format!(
+                r#"{{"id": "0197c2f0-6a5b-7c3d-8e4f-0123456789ab", "flag_key": "a", "environment": "b", "status": "failed",
+                    "scheduled_at": "2026-02-09T09:00:00+00:00", "created_at": "2026-02-09T08:00:00.123456+00:00",
+                    "updates": {updates}}}"#
+            );
+            serde_json::to_value(serde_json::from_str::<Schedule>(&row).unwrap().updates).unwrap()
+        };
+        let deep = "[".repeat(200) + &"]".repeat(200);
+
+        assert_eq!(shown(r#"{"rolloutPercentage": 30.0}"#), json!({"rollout_percentage": 30}));
+        assert_eq!(shown(r#"{"enabled": true}"#), json!({"enabled": true}));
+        assert_eq!(
+            shown(r#"{"rolloutPercentage": "many", "colour": null}"#),
+            json!({"rolloutPercentage": "many", "colour": null})
+        );
+        assert_eq!(shown(&deep), Value::from(deep));
     }
 }

@@ -77,7 +77,7 @@ pub struct PageQuery {
 
 /// A position in the order `scheduled_at`, `id`. Microseconds, as the database keeps them: a cut position would repeat
 /// or skip rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PagePosition {
     /// `scheduled_at` in microseconds since 1970.
     pub scheduled_at_micros: i64,

@@ -3,11 +3,10 @@
 use lambda_http::http::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::cursor;
 use crate::domain::flag::{Environment, FlagAddress, FlagKey};
-use crate::domain::schedule::{Schedule, ScheduleId, Status};
+use crate::domain::schedule::{Schedule, ScheduleId, Status, StoredUpdates};
 use crate::domain::step::{Page, PageQuery};
 use crate::domain::time::Timestamp;
 
@@ -23,7 +22,7 @@ pub struct ScheduleView {
     scheduled_at: Timestamp,
     apply_by: Option<Timestamp>,
     status: Status,
-    updates: Value,
+    updates: StoredUpdates,
     reason: Option<String>,
     created_at: Timestamp,
     created_by: Option<String>,
@@ -40,7 +39,7 @@ impl From<Schedule> for ScheduleView {
     fn from(schedule: Schedule) -> Self {
         Self {
             id: schedule.id,
-            updates: schedule.updates(),
+            updates: schedule.updates,
             flag_key: schedule.flag_key,
             environment: schedule.environment,
             scheduled_at: schedule.scheduled_at,

@@ -6,10 +6,12 @@
 
 use std::error::Error;
 use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use deadpool::managed::{Manager, Metrics, Pool, PoolError, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
+use futures_util::TryStreamExt;
 use thiserror::Error;
 use tokio::time::timeout;
 use tokio_postgres::Row;
@@ -89,24 +91,44 @@ impl Connections {
 
     /// Runs one statement that is safe to repeat: if the connection turns out to be gone, or in a deadlock, once more.
     pub(super) async fn query(&self, sql: &str, params: &Params<'_>) -> Result<Vec<Row>, QueryError> {
+        self.query_reading(sql, params, Ok).await
+    }
+
+    /// The same for many rows: each is read when it comes, while the server makes the next ones.
+    pub(super) async fn query_reading<T>(
+        &self,
+        sql: &str,
+        params: &Params<'_>,
+        read: impl Fn(Row) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, QueryError> {
         let deadline = Instant::now() + STATEMENT_LIMIT;
-        match self.query_once(sql, params, deadline).await {
+        match self.query_once(sql, params, &read, deadline).await {
             Err(error) if matches!(error.fault(), Fault::Connection | Fault::Conflict) => {
                 tracing::info!(?error, "repeating a statement");
-                self.query_once(sql, params, deadline).await
+                self.query_once(sql, params, &read, deadline).await
             }
             result => result,
         }
     }
 
-    async fn query_once(
+    async fn query_once<T>(
         &self,
         sql: &str,
         params: &Params<'_>,
+        read: &impl Fn(Row) -> Result<T, StoreError>,
         deadline: Instant,
-    ) -> Result<Vec<Row>, QueryError> {
+    ) -> Result<Vec<T>, QueryError> {
         let client = self.get(deadline).await.map_err(QueryError::Store)?;
-        let result = within(deadline, client.query_typed(sql, params)).await;
+        let reading = async {
+            let params = params.iter().map(|(value, of_type)| (*value, of_type.clone()));
+            let mut rows = pin!(client.query_typed_raw(sql, params).await?);
+            let mut results = Vec::new();
+            while let Some(row) = rows.try_next().await? {
+                results.push(read(row).map_err(QueryError::Store)?);
+            }
+            Ok::<_, QueryError>(results)
+        };
+        let result = within(deadline, reading).await;
         self.finish(client, result, "a database statement").await
     }
 

@@ -70,9 +70,9 @@ impl ScheduleStore for Postgres {
     async fn list(&self, flag: &FlagAddress, query: &PageQuery) -> Result<Option<Page>, StoreError> {
         let after = query.after.and_then(|after| DateTime::from_timestamp_micros(after.scheduled_at_micros));
         let after_id = query.after.map(|after| after.id.0);
-        let rows = self
+        let mut listed = self
             .connections
-            .query(
+            .query_reading(
                 LIST,
                 &[
                     (&flag.key.as_str(), Type::TEXT),
@@ -82,21 +82,18 @@ impl ScheduleStore for Postgres {
                     (&after_id, Type::UUID),
                     (&(i64::from(query.limit) + 1), Type::INT8), // one more tells whether there is a next page
                 ],
+                listed,
             )
             .await?;
-        if rows.is_empty() {
+        if listed.is_empty() {
             return Ok(None);
         }
-        let mut schedules = Vec::with_capacity(rows.len());
-        let mut last = None;
-        for row in rows.iter().take(query.limit.into()) {
-            let Some(id) = field::<Option<_>>(row, "id")? else { break };
-            let id = ScheduleId(id);
-            schedules.extend(schedule(row, "schedule", id)?);
-            let scheduled_at: DateTime<Utc> = field(row, "scheduled_at")?;
-            last = Some(PagePosition { scheduled_at_micros: scheduled_at.timestamp_micros(), id });
-        }
-        let more = rows.len() > usize::from(query.limit);
+        let more = listed.len() > usize::from(query.limit);
+        // They come in this order, but SQL does not promise it.
+        listed.sort_by_key(|listed| listed.as_ref().map(|(position, _)| *position));
+        listed.truncate(query.limit.into());
+        let last = listed.last().and_then(|listed| listed.as_ref().map(|(position, _)| *position));
+        let schedules = listed.into_iter().flatten().map(|(_, schedule)| schedule).collect();
         Ok(Some(Page { schedules, next: last.filter(|_| more) }))
     }
 
@@ -182,6 +179,15 @@ impl Postgres {
             None => Err(store_error(error)),
         }
     }
+}
+
+/// A row of a page; `None` is the row of a flag without schedules.
+fn listed(row: Row) -> Result<Option<(PagePosition, Schedule)>, StoreError> {
+    let Some(id) = field::<Option<_>>(&row, "id")? else { return Ok(None) };
+    let id = ScheduleId(id);
+    let scheduled_at: DateTime<Utc> = field(&row, "scheduled_at")?;
+    let position = PagePosition { scheduled_at_micros: scheduled_at.timestamp_micros(), id };
+    Ok(schedule(&row, "schedule", id)?.map(|schedule| (position, schedule)))
 }
 
 /// Whether a cancel met its own event; without the outbox, nobody can tell.

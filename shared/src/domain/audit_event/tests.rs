@@ -1,6 +1,6 @@
 //! Each type of event, each field of it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::admin::Admin;
@@ -17,7 +17,7 @@ fn schedule() -> Schedule {
         scheduled_at: time("2026-02-09T09:00:00Z"),
         apply_by: None,
         status: crate::domain::schedule::Status::Pending,
-        stored_updates: json!({"rolloutPercentage": 20}),
+        updates: json!({"rolloutPercentage": 20}).into(),
         reason: Some("line one\nline \"two\" \u{1b}[31m \u{202e}".to_owned()),
         created_at: time("2026-02-08T12:00:00.001Z"),
         created_by: Some("admin-a".to_owned()),
@@ -140,7 +140,7 @@ fn failed_is_an_error_with_a_code_and_shows_the_stored_updates() {
         failed_at: Some(time("2026-02-09T09:00:00Z")),
         error_code: Some("invalid_updates".to_owned()),
         error_message: Some("`colour` is not a known field".to_owned()),
-        stored_updates: json!({"colour": [1]}),
+        updates: json!({"colour": [1]}).into(),
         ..schedule()
     };
 

@@ -1,4 +1,5 @@
--- list_schedules: one page of a flag's schedules. A flag without schedules gives one row of nulls, no flag no row.
+-- list_schedules: one page of a flag's schedules. A flag without schedules gives one row of nulls, no flag no row. The rows
+-- are not sorted once more at the end: so each is sent when it is made, and not when all are.
 select
     page.id,
     page.scheduled_at,
@@ -16,4 +17,3 @@ left join lateral (
     limit $6
 ) page on true
 where flag.flag_key = $1 and flag.environment = $2
-order by page.scheduled_at, page.id
