@@ -63,13 +63,13 @@ async fn first_create(table: &mut Table, api: &Api) {
 
 /// A bare client that knows what the service writes.
 async fn known(api: &Api, app: &App) -> Bare {
-    let request = create_event(api);
+    let request = create_event(&api.admin());
     inside::timed(&request, 201, async |request| create_schedule::handle(app, request).await).await;
     Bare::connect(api).await
 }
 
 async fn first_answer(api: &Api, function: &str, env: Env, status: u16) -> Duration {
-    let event = create_event(api).event();
+    let event = create_event(&api.admin()).event();
     let begun = Instant::now();
     let function = start(function, env).await;
     let started = begun.elapsed();

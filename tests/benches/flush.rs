@@ -55,7 +55,7 @@ pub async fn measure(table: &mut Table) {
 async fn remember_an_event(api: &Api, client: &Client) {
     let app = inside::app("create-schedule", &api.env("create-schedule"));
     let handle = async |request: &_| create_schedule::handle(&app, request).await;
-    inside::timed(&create_event(api), 201, handle).await;
+    inside::timed(&create_event(&api.admin()), 201, handle).await;
     let sql = "create table remembered as select event_type, context, schedule from audit_outbox";
     client.batch_execute(sql).await.expect("a table");
 }

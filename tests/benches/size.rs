@@ -67,7 +67,7 @@ async fn memory(table: &mut Table) {
 
     let mut schedules = Vec::with_capacity(REQUESTS);
     for _ in 0..REQUESTS {
-        let created = api.send(&create_event(&api)).await;
+        let created = api.send(&create_event(&api.admin())).await;
         assert_eq!(created.status, 201, "{created:?}");
         schedules.push(created.json["id"].as_str().expect("a schedule has an id").to_owned());
     }
@@ -79,7 +79,7 @@ async fn memory(table: &mut Table) {
         let cancelled = api.send(&cancel_request("bench", id, "").bearer(&api.admin())).await;
         assert_eq!(cancelled.status, 200, "{cancelled:?}");
     }
-    let event = create_event(&api).event();
+    let event = create_event(&api.admin()).event();
     for _ in 0..REQUESTS {
         let answer = Response::of(hello.invoke(&event).await);
         assert_eq!(answer.status, 200, "{answer:?}");

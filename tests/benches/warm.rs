@@ -23,25 +23,28 @@ const PAGE: i64 = 50;
 pub async fn measure(table: &mut Table) {
     let api = Api::start().await;
     api.flag(FLAG, "production").await;
-    create(table, &api).await;
-    list(table, &api).await;
-    cancel(table, &api).await;
+    // As callers do: the same one until it expires.
+    let token = api.admin();
+    create(table, &api, "create", || token.clone()).await;
+    create(table, &api, "create with a new token", || api.admin()).await;
+    list(table, &api, &token).await;
+    cancel(table, &api, &token).await;
 }
 
 /// A create as an admin would send it.
-pub fn create_event(api: &Api) -> Request {
+pub fn create_event(token: &str) -> Request {
     let at = harness::clock::now() + chrono::TimeDelta::hours(1);
     let body =
         json!({"scheduled_at": at.to_rfc3339(), "updates": {"enabled": true}, "reason": "first users"});
-    create_request(FLAG, "", &body).bearer(&api.admin())
+    create_request(FLAG, "", &body).bearer(token)
 }
 
-async fn create(table: &mut Table, api: &Api) {
+async fn create(table: &mut Table, api: &Api, what: &str, token: impl Fn() -> String) {
     let mut pairs = Pairs::default();
     for _ in 0..CHAPTERS {
         let app = inside::app("create-schedule", &api.env("create-schedule"));
         let handler = async || {
-            let request = create_event(api);
+            let request = create_event(&token());
             inside::timed(&request, 201, async |request| create_schedule::handle(&app, request).await).await.1
         };
         // The bare client takes the facts of this one.
@@ -56,17 +59,17 @@ async fn create(table: &mut Table, api: &Api) {
         };
         pairs.add(in_turn(ROUNDS, handler, floor).await);
     }
-    report(table, "create", &pairs);
+    report(table, what, &pairs);
 }
 
-async fn list(table: &mut Table, api: &Api) {
+async fn list(table: &mut Table, api: &Api, token: &str) {
     fresh_statistics(api).await;
     let mut pairs = Pairs::default();
     for _ in 0..CHAPTERS {
         let app = inside::app("list-schedules", &api.env("list-schedules"));
         let bare = Bare::connect(api).await;
         let handler = async || {
-            let request = list_request(FLAG, "").bearer(&api.admin());
+            let request = list_request(FLAG, "").bearer(token);
             inside::timed(&request, 200, async |request| list_schedules::handle(&app, request).await).await.1
         };
         let floor = async || {
@@ -81,7 +84,7 @@ async fn list(table: &mut Table, api: &Api) {
     report(table, "list of 50", &pairs);
 }
 
-async fn cancel(table: &mut Table, api: &Api) {
+async fn cancel(table: &mut Table, api: &Api, token: &str) {
     let sql = "insert into feature_flag_schedules (flag_id, scheduled_at, updates, created_by)
                select id, now() + n * interval '1 minute', '{\"enabled\": true}', 'admin-1'
                from feature_flags, generate_series(1, $1::integer) n returning id";
@@ -99,7 +102,7 @@ async fn cancel(table: &mut Table, api: &Api) {
         let bare = Bare::connect(api).await;
         let handler = async || {
             let id = for_the_handler.next().expect("one for each round").to_string();
-            let request = cancel_request(FLAG, &id, "reason=not%20yet").bearer(&api.admin());
+            let request = cancel_request(FLAG, &id, "reason=not%20yet").bearer(token);
             inside::timed(&request, 200, async |request| cancel_schedule::handle(&app, request).await).await.1
         };
         let floor = async || {

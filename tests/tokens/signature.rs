@@ -36,6 +36,20 @@ fn a_signature_counts_by_every_allowed_algorithm() {
 }
 
 #[test]
+fn what_was_verified_counts_for_no_other_keys() {
+    let (keys, others) = (Keys::generate(), Keys::generate());
+    let set = keys_of(&keys);
+    let token = keys.token().sign();
+    assert_eq!(judge(&token, &set), Ok(()));
+    assert_eq!(judge(&token, &set), Ok(()), "the second time");
+
+    let mut renewed = others.jwk();
+    renewed["kid"] = json!(keys.kid());
+    assert_eq!(judge(&token, &key_set(&[renewed])), Err(NOT_SIGNED), "another key of the same name");
+    assert_eq!(judge(&token, &keys_of(&others)), Err(NO_KEY));
+}
+
+#[test]
 fn a_changed_token_or_signature_is_refused_by_every_algorithm() {
     for algorithm in ALGORITHMS {
         let keys = Keys::for_algorithm(algorithm);
@@ -69,6 +83,7 @@ fn a_changed_token_or_signature_is_refused_by_every_algorithm() {
             ),
         ];
 
+        assert_eq!(judge(&token, &set), Ok(()), "{algorithm}");
         for (case, token) in bad {
             assert_eq!(judge(&token, &set), Err(NOT_SIGNED), "{algorithm}, {case}");
         }

@@ -1,12 +1,14 @@
 //! Key sets: which key may verify which token.
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use chrono::TimeDelta;
 use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::problem::RETRY_AFTER_SECONDS;
@@ -31,9 +33,30 @@ pub enum KeySource {
     Url(String),
 }
 
+/// So many tokens are remembered whose signature was verified: the admins at work at one time.
+const REMEMBERED: usize = 16;
+
 /// A JSON Web Key Set (RFC 7517) of public signature keys.
 #[derive(Debug, Default)]
-pub struct KeySet(Vec<Key>);
+pub struct KeySet {
+    keys: Vec<Key>,
+    /// Tokens whose signature one of these keys has verified, the last one first. A token comes with every request of an
+    /// hour, and to verify it again would take longer than all else that a function does for a request.
+    verified: Mutex<VecDeque<Fingerprint>>,
+}
+
+/// What a token is remembered by: the SHA-256 of all of it, so that no token is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// The fingerprint of a signed message and its signature, both in base64url.
+    #[must_use]
+    pub fn of(message: &str, signature: &str) -> Self {
+        let token = Sha256::new().chain_update(message).chain_update(".").chain_update(signature);
+        Self(token.finalize().into())
+    }
+}
 
 struct Key {
     id: String,
@@ -79,19 +102,35 @@ impl KeySet {
             return Err(KeySetError::Symmetric);
         }
         let keys: Vec<_> = keys.iter().filter_map(usable).collect();
-        if keys.is_empty() { Err(KeySetError::NoUsableKey) } else { Ok(Self(keys)) }
+        if keys.is_empty() {
+            return Err(KeySetError::NoUsableKey);
+        }
+        Ok(Self { keys, verified: Mutex::default() })
     }
 
     /// The key of this id, for this algorithm.
     #[must_use]
     pub fn find(&self, id: &str, algorithm: Algorithm) -> Option<&DecodingKey> {
-        self.0.iter().find(|key| key.id == id && key.algorithms.contains(&algorithm)).map(|key| &key.key)
+        self.keys.iter().find(|key| key.id == id && key.algorithms.contains(&algorithm)).map(|key| &key.key)
+    }
+
+    /// Whether one of these keys has verified the signature of this token lately.
+    #[must_use]
+    pub fn has_verified(&self, token: &Fingerprint) -> bool {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(token)
+    }
+
+    /// Remembers that one of these keys has verified the signature of this token.
+    pub fn remember(&self, token: Fingerprint) {
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        verified.truncate(REMEMBERED - 1);
+        verified.push_front(token);
     }
 
     /// Whether there is a key of this id.
     #[must_use]
     pub fn knows(&self, id: &str) -> bool {
-        self.0.iter().any(|key| key.id == id)
+        self.keys.iter().any(|key| key.id == id)
     }
 }
 
@@ -221,6 +260,25 @@ mod tests {
             r#","kid":"1","alg":"ECDH-ES""#,
         ] {
             assert_eq!(set(extra).err(), Some(KeySetError::NoUsableKey), "for {extra}");
+        }
+    }
+
+    #[test]
+    fn the_last_tokens_that_were_verified_are_remembered_each_by_all_of_it() {
+        let set = set(r#","kid":"1""#).unwrap();
+        let token = |number: usize| Fingerprint::of(&format!("header.claims{number}"), "signature");
+
+        (0..=REMEMBERED).for_each(|number| set.remember(token(number)));
+
+        assert!(!set.has_verified(&token(0)));
+        assert!((1..=REMEMBERED).all(|number| set.has_verified(&token(number))));
+        for (message, signature) in [
+            ("header.claims1", "signaturE"),
+            ("header.claims1", ""),
+            ("header.claims", "1.signature"),
+            ("header", "claims1.signature."),
+        ] {
+            assert!(!set.has_verified(&Fingerprint::of(message, signature)), "{message} {signature}");
         }
     }
 

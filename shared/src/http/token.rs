@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::keys::KeySet;
+use super::keys::{Fingerprint, KeySet};
 use super::{algorithms, json};
 use crate::config::ClaimSettings;
 use crate::domain::admin::Admin;
@@ -110,7 +110,8 @@ pub fn check_header(token: &str) -> Result<Unverified<'_>, TokenError> {
 }
 
 /// Step two: the signature, by the key that the header names, if that key may be used so. There is one spelling of a
-/// signature: base64url with padding, or with other than zeros in the bits that are left over, is another.
+/// signature: base64url with padding, or with other than zeros in the bits that are left over, is another. The same token
+/// is verified once for as long as the keys stay these.
 ///
 /// # Errors
 /// The rule that is broken.
@@ -118,9 +119,13 @@ pub fn check_signature<'a>(token: &Unverified<'a>, keys: &KeySet) -> Result<Sign
     let key = keys
         .find(&token.key_id, token.algorithm)
         .ok_or(TokenError("no key of this `kid` for this `alg` in the key set"))?;
-    let verified = crypto::verify(token.signature, token.message.as_bytes(), key, token.algorithm);
-    if !matches!(verified, Ok(true)) {
-        return Err(TokenError("the signature does not verify"));
+    let fingerprint = Fingerprint::of(token.message, token.signature);
+    if !keys.has_verified(&fingerprint) {
+        let verified = crypto::verify(token.signature, token.message.as_bytes(), key, token.algorithm);
+        if !matches!(verified, Ok(true)) {
+            return Err(TokenError("the signature does not verify"));
+        }
+        keys.remember(fingerprint);
     }
     Ok(Signed(token.payload))
 }
