@@ -51,7 +51,7 @@ test: $(if $(T),setup,lint) ## Checks everything that CI checks
 
 # With T, only the subjects that it names, such as `make bench T="cold warm"`.
 bench: setup ## Measures, each figure beside its floor, on what is deployed
-	@echo "building as for a deployment (takes ten minutes or more the first time)" >&2
+	@echo "building as for a deployment (takes ten minutes the first time)" >&2
 	@cargo build --quiet --release --package hello-world $(FUNCTIONS:%=--package %)
 	@cargo build $(LOCAL) --bins
 	@$(BENCH) --no-run
