@@ -47,12 +47,11 @@ pub struct KeySet {
 
 /// What a token is remembered by: the SHA-256 of all of it, so that no token is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fingerprint([u8; 32]);
+pub(super) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
     /// The fingerprint of a signed message and its signature, both in base64url.
-    #[must_use]
-    pub fn of(message: &str, signature: &str) -> Self {
+    pub(super) fn of(message: &str, signature: &str) -> Self {
         let token = Sha256::new().chain_update(message).chain_update(".").chain_update(signature);
         Self(token.finalize().into())
     }
@@ -115,13 +114,12 @@ impl KeySet {
     }
 
     /// Whether one of these keys has verified the signature of this token lately.
-    #[must_use]
-    pub fn has_verified(&self, token: &Fingerprint) -> bool {
+    pub(super) fn has_verified(&self, token: &Fingerprint) -> bool {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(token)
     }
 
     /// Remembers that one of these keys has verified the signature of this token.
-    pub fn remember(&self, token: Fingerprint) {
+    pub(super) fn remember(&self, token: Fingerprint) {
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         verified.truncate(REMEMBERED - 1);
         verified.push_front(token);

@@ -70,7 +70,7 @@ impl ScheduleStore for Postgres {
     async fn list(&self, flag: &FlagAddress, query: &PageQuery) -> Result<Option<Page>, StoreError> {
         let after = query.after.and_then(|after| DateTime::from_timestamp_micros(after.scheduled_at_micros));
         let after_id = query.after.map(|after| after.id.0);
-        let mut listed = self
+        let mut rows = self
             .connections
             .query_reading(
                 LIST,
@@ -82,18 +82,18 @@ impl ScheduleStore for Postgres {
                     (&after_id, Type::UUID),
                     (&(i64::from(query.limit) + 1), Type::INT8), // one more tells whether there is a next page
                 ],
-                listed,
+                page_row,
             )
             .await?;
-        if listed.is_empty() {
+        if rows.is_empty() {
             return Ok(None);
         }
-        let more = listed.len() > usize::from(query.limit);
+        let more = rows.len() > usize::from(query.limit);
         // They come in this order, but SQL does not promise it.
-        listed.sort_by_key(|listed| listed.as_ref().map(|(position, _)| *position));
-        listed.truncate(query.limit.into());
-        let last = listed.last().and_then(|listed| listed.as_ref().map(|(position, _)| *position));
-        let schedules = listed.into_iter().flatten().map(|(_, schedule)| schedule).collect();
+        rows.sort_by_key(|row| row.as_ref().map(|(position, _)| *position));
+        rows.truncate(query.limit.into());
+        let last = rows.last().and_then(|row| row.as_ref().map(|(position, _)| *position));
+        let schedules = rows.into_iter().flatten().map(|(_, schedule)| schedule).collect();
         Ok(Some(Page { schedules, next: last.filter(|_| more) }))
     }
 
@@ -182,7 +182,7 @@ impl Postgres {
 }
 
 /// A row of a page; `None` is the row of a flag without schedules.
-fn listed(row: Row) -> Result<Option<(PagePosition, Schedule)>, StoreError> {
+fn page_row(row: Row) -> Result<Option<(PagePosition, Schedule)>, StoreError> {
     let Some(id) = field::<Option<_>>(&row, "id")? else { return Ok(None) };
     let id = ScheduleId(id);
     let scheduled_at: DateTime<Utc> = field(&row, "scheduled_at")?;
