@@ -8,7 +8,7 @@ use harness::api::{Api, create_request};
 use serde_json::json;
 
 use crate::inside;
-use crate::series::{CHAPTERS, Pairs, in_turn};
+use crate::series::{CHAPTERS, Pairs, built_in_turn, in_turn};
 use crate::table::Table;
 
 const FINISHED: u32 = 1_000_000;
@@ -46,12 +46,14 @@ pub async fn measure(table: &mut Table) {
     let (short, long) = (Side::start(0).await, Side::start(FINISHED).await);
 
     let (mut ticks, mut creates) = (Pairs::default(), Pairs::default());
-    for _ in 0..CHAPTERS {
-        let (other, one) = (short.processor(), long.processor());
+    for chapter in 0..CHAPTERS {
+        let (one, other) =
+            built_in_turn(chapter, async || long.processor().await, async || short.processor().await).await;
         ticks.add(in_turn(ROUNDS, async || tick(&one).await, async || tick(&other).await).await);
     }
-    for _ in 0..CHAPTERS {
-        let (one, other) = (long.app(), short.app());
+    for chapter in 0..CHAPTERS {
+        let (one, other) =
+            built_in_turn(chapter, async || long.app().await, async || short.app().await).await;
         creates.add(
             in_turn(ROUNDS, async || long.create(&one).await, async || short.create(&other).await).await,
         );
@@ -83,12 +85,12 @@ impl Side {
         Self { api }
     }
 
-    fn processor(&self) -> ProcessorApp {
-        inside::processor(&self.api)
+    async fn processor(&self) -> ProcessorApp {
+        inside::processor(&self.api).await
     }
 
-    fn app(&self) -> App {
-        inside::app("create-schedule", &self.api.env("create-schedule"))
+    async fn app(&self) -> App {
+        inside::connected("create-schedule", &self.api).await
     }
 
     async fn create(&self, app: &App) -> Duration {

@@ -3,6 +3,9 @@
 use std::time::{Duration, Instant};
 
 use flag_schedules::app::{App, ProcessorApp};
+use flag_schedules::domain::flag::{Environment, FlagAddress, FlagKey};
+use flag_schedules::domain::step::PageQuery;
+use flag_schedules::error::ServiceError;
 use flag_schedules::http::problem::Problem;
 use flag_schedules::http::request::Request;
 use flag_schedules::http::views::Reply;
@@ -15,11 +18,25 @@ pub fn app(function: &'static str, env: &Env) -> App {
     App::with(function, &|name| env.get(name).map(str::to_owned)).expect("the settings are good")
 }
 
-/// What the processor is made of.
-pub fn processor(api: &Api) -> ProcessorApp {
+/// The same, with its connection open.
+pub async fn connected(function: &'static str, api: &Api) -> App {
+    let app = app(function, &api.env(function));
+    let flag = FlagAddress {
+        key: FlagKey::parse("no-such-flag".to_owned()).expect("a key"),
+        environment: Environment::default(),
+    };
+    let page = app.schedules.list(&flag, &PageQuery { status: None, limit: 1, after: None }).await;
+    assert!(matches!(page, Err(ServiceError::NoSuchFlag)), "{page:?}");
+    app
+}
+
+/// What the processor is made of, with its connection open.
+pub async fn processor(api: &Api) -> ProcessorApp {
     let env = api.env("schedule-processor");
     let app = ProcessorApp::with("schedule-processor", &|name| env.get(name).map(str::to_owned));
-    app.expect("the settings are good")
+    let app = app.expect("the settings are good");
+    app.processor.tick("bench", Instant::now() + Duration::from_secs(30)).await.expect("a tick");
+    app
 }
 
 /// An answer, and how long it took: from the bytes of the event to the body of the answer. Delivering audit events comes

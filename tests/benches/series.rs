@@ -30,6 +30,22 @@ pub async fn in_turn(
 /// and on which core that happens to run changes what a call takes for as long as it lives.
 pub const CHAPTERS: usize = 20;
 
+/// Builds both sides of a chapter, every other time the second one first: of two connections, the older one is served up to a
+/// fifth faster, whatever it is asked.
+pub async fn built_in_turn<A, B>(
+    chapter: usize,
+    one: impl AsyncFnOnce() -> A,
+    other: impl AsyncFnOnce() -> B,
+) -> (A, B) {
+    if chapter.is_multiple_of(2) {
+        let one = one().await;
+        (one, other().await)
+    } else {
+        let other = other().await;
+        (one().await, other)
+    }
+}
+
 /// Two series of several chapters.
 #[derive(Default)]
 pub struct Pairs {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::inside;
-use crate::series::{CHAPTERS, Pairs, in_turn};
+use crate::series::{CHAPTERS, Pairs, built_in_turn, in_turn};
 use crate::statements::Bare;
 use crate::table::Table;
 
@@ -25,6 +25,10 @@ pub async fn measure(table: &mut Table) {
     api.flag(FLAG, "production").await;
     // As callers do: the same one until it expires.
     let token = api.admin();
+    // The bare client takes the facts of this one.
+    let app = inside::connected("create-schedule", &api).await;
+    inside::timed(&create_event(&token), 201, async |request| create_schedule::handle(&app, request).await)
+        .await;
     create(table, &api, "create", || token.clone()).await;
     create(table, &api, "create with a new token", || api.admin()).await;
     list(table, &api, &token).await;
@@ -41,15 +45,17 @@ pub fn create_event(token: &str) -> Request {
 
 async fn create(table: &mut Table, api: &Api, what: &str, token: impl Fn() -> String) {
     let mut pairs = Pairs::default();
-    for _ in 0..CHAPTERS {
-        let app = inside::app("create-schedule", &api.env("create-schedule"));
+    for chapter in 0..CHAPTERS {
+        let (app, bare) = built_in_turn(
+            chapter,
+            async || inside::connected("create-schedule", api).await,
+            async || Bare::connect(api).await,
+        )
+        .await;
         let handler = async || {
             let request = create_event(&token());
             inside::timed(&request, 201, async |request| create_schedule::handle(&app, request).await).await.1
         };
-        // The bare client takes the facts of this one.
-        handler().await;
-        let bare = Bare::connect(api).await;
         let floor = async || {
             let begun = Instant::now();
             let rows = bare.create(FLAG).await;
@@ -65,9 +71,13 @@ async fn create(table: &mut Table, api: &Api, what: &str, token: impl Fn() -> St
 async fn list(table: &mut Table, api: &Api, token: &str) {
     fresh_statistics(api).await;
     let mut pairs = Pairs::default();
-    for _ in 0..CHAPTERS {
-        let app = inside::app("list-schedules", &api.env("list-schedules"));
-        let bare = Bare::connect(api).await;
+    for chapter in 0..CHAPTERS {
+        let (app, bare) = built_in_turn(
+            chapter,
+            async || inside::connected("list-schedules", api).await,
+            async || Bare::connect(api).await,
+        )
+        .await;
         let handler = async || {
             let request = list_request(FLAG, "").bearer(token);
             inside::timed(&request, 200, async |request| list_schedules::handle(&app, request).await).await.1
@@ -97,9 +107,13 @@ async fn cancel(table: &mut Table, api: &Api, token: &str) {
     let (mut for_the_handler, mut for_the_floor) = (for_the_handler.iter(), for_the_floor.iter());
 
     let mut pairs = Pairs::default();
-    for _ in 0..CHAPTERS {
-        let app = inside::app("cancel-schedule", &api.env("cancel-schedule"));
-        let bare = Bare::connect(api).await;
+    for chapter in 0..CHAPTERS {
+        let (app, bare) = built_in_turn(
+            chapter,
+            async || inside::connected("cancel-schedule", api).await,
+            async || Bare::connect(api).await,
+        )
+        .await;
         let handler = async || {
             let id = for_the_handler.next().expect("one for each round").to_string();
             let request = cancel_request(FLAG, &id, "reason=not%20yet").bearer(token);
