@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use flag_schedules::app::App;
 use harness::api::Api;
 use harness::gateway::Response;
 use harness::lambda::{Env, Function, Launch};
@@ -43,8 +42,8 @@ async fn init(table: &mut Table, api: &Api, function: &str) {
 /// The floor is what nobody can do without, one after the other: a process that answers at all, a connection, the
 /// statement on it, and a signature.
 async fn first_create(table: &mut Table, api: &Api) {
-    let app = inside::app("create-schedule", &api.env("create-schedule"));
-    let bare = known(api, &app).await;
+    inside::create(api).await;
+    let bare = Bare::connect(api).await;
     let (measured, floor) = in_turn(
         ROUNDS,
         async || first_answer(api, "create-schedule", api.env("create-schedule"), 201).await,
@@ -59,13 +58,6 @@ async fn first_create(table: &mut Table, api: &Api) {
     .await;
     let floor = ("hello-world's first answer, a connection, the statement, one signature", &*floor);
     table.compare("cold start of create-schedule, until the first answer", &measured, floor, Some(1.5));
-}
-
-/// A bare client that knows what the service writes.
-async fn known(api: &Api, app: &App) -> Bare {
-    let request = create_event(&api.admin());
-    inside::timed(&request, 201, async |request| create_schedule::handle(app, request).await).await;
-    Bare::connect(api).await
 }
 
 async fn first_answer(api: &Api, function: &str, env: Env, status: u16) -> Duration {

@@ -15,7 +15,6 @@ use tokio_postgres::Client;
 use crate::inside;
 use crate::series::{in_turn, median};
 use crate::table::{Figure, Table};
-use crate::warm::create_event;
 
 const EVENTS: usize = 20_000;
 const ROUNDS: usize = 5;
@@ -53,9 +52,7 @@ pub async fn measure(table: &mut Table) {
 
 /// An event as the service writes it, to be multiplied.
 async fn remember_an_event(api: &Api, client: &Client) {
-    let app = inside::app("create-schedule", &api.env("create-schedule"));
-    let handle = async |request: &_| create_schedule::handle(&app, request).await;
-    inside::timed(&create_event(&api.admin()), 201, handle).await;
+    inside::create(api).await;
     let sql = "create table remembered as select event_type, context, schedule from audit_outbox";
     client.batch_execute(sql).await.expect("a table");
 }

@@ -1,14 +1,14 @@
 //! A long history costs nothing: an idle tick and a create with a million finished schedules in the table, beside the
 //! same without any.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use flag_schedules::app::{App, ProcessorApp};
+use flag_schedules::app::App;
 use harness::api::{Api, create_request};
 use serde_json::json;
 
 use crate::inside;
-use crate::series::{CHAPTERS, Pairs, built_in_turn, in_turn};
+use crate::series::in_chapters;
 use crate::table::Table;
 
 const FINISHED: u32 = 1_000_000;
@@ -16,7 +16,6 @@ const FINISHED: u32 = 1_000_000;
 const ROUNDS: usize = 25;
 /// The flag of the creates, which has most of the history.
 const FLAG: &str = "flag-1";
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// Flags, and the history over them: half of it on the first flag.
 const FLAGS: &str = "insert into feature_flags (flag_key) select 'flag-' || n from generate_series(1, 20) n";
@@ -43,69 +42,47 @@ const HISTORY: &str = "
 
 /// Measures both.
 pub async fn measure(table: &mut Table) {
-    let (short, long) = (Side::start(0).await, Side::start(FINISHED).await);
+    let (short, long) = (service(0).await, service(FINISHED).await);
 
-    let (mut ticks, mut creates) = (Pairs::default(), Pairs::default());
-    for chapter in 0..CHAPTERS {
-        let (one, other) =
-            built_in_turn(chapter, async || long.processor().await, async || short.processor().await).await;
-        ticks.add(in_turn(ROUNDS, async || tick(&one).await, async || tick(&other).await).await);
-    }
-    for chapter in 0..CHAPTERS {
-        let (one, other) =
-            built_in_turn(chapter, async || long.app().await, async || short.app().await).await;
-        creates.add(
-            in_turn(ROUNDS, async || long.create(&one).await, async || short.create(&other).await).await,
-        );
-    }
-    for (what, pairs) in [("idle tick", ticks), ("warm create", creates)] {
+    let open = (async || inside::processor(&long).await, async || inside::processor(&short).await);
+    let ticks = in_chapters(ROUNDS, open, inside::tick, inside::tick).await;
+    let open = (
+        async || inside::connected("create-schedule", &long).await,
+        async || inside::connected("create-schedule", &short).await,
+    );
+    let creates = in_chapters(
+        ROUNDS,
+        open,
+        async |app| create(&long, app).await,
+        async |app| create(&short, app).await,
+    )
+    .await;
+    for (what, (measured, floor)) in [("idle tick", ticks), ("warm create", creates)] {
         let what = format!("{what}, {FINISHED} finished schedules");
-        table.compare(&what, &pairs.measured, ("none", &pairs.floor), Some(1.2));
+        table.compare(&what, &measured, ("none", &floor), Some(1.2));
     }
 }
 
-struct Side {
-    api: Api,
+/// A service with so many finished schedules.
+async fn service(finished: u32) -> Api {
+    let api = Api::start().await;
+    let client = api.database.connect_as_superuser().await;
+    client.batch_execute(FLAGS).await.expect("the flags");
+    let quiet = "alter table feature_flag_schedules set (autovacuum_enabled = off)";
+    client.batch_execute(quiet).await.expect("a superuser may");
+    // No checks of foreign keys, one by one: they would be most of the work.
+    client.batch_execute("set session_replication_role = replica").await.expect("a superuser may");
+    let finished = i32::try_from(finished).expect("a million");
+    client.execute(HISTORY, &[&finished]).await.expect("the history");
+    client.batch_execute("vacuum analyze").await.expect("statistics");
+    // Or the server would still be busy with the rows for a while.
+    client.batch_execute("checkpoint").await.expect("a superuser may");
+    api
 }
 
-impl Side {
-    async fn start(finished: u32) -> Self {
-        let api = Api::start().await;
-        let client = api.database.connect_as_superuser().await;
-        client.batch_execute(FLAGS).await.expect("the flags");
-        let quiet = "alter table feature_flag_schedules set (autovacuum_enabled = off)";
-        client.batch_execute(quiet).await.expect("a superuser may");
-        // No checks of foreign keys, one by one: they would be most of the work.
-        client.batch_execute("set session_replication_role = replica").await.expect("a superuser may");
-        let finished = i32::try_from(finished).expect("a million");
-        client.execute(HISTORY, &[&finished]).await.expect("the history");
-        client.batch_execute("vacuum analyze").await.expect("statistics");
-        // Or the server would still be busy with the rows for a while.
-        client.batch_execute("checkpoint").await.expect("a superuser may");
-        Self { api }
-    }
-
-    async fn processor(&self) -> ProcessorApp {
-        inside::processor(&self.api).await
-    }
-
-    async fn app(&self) -> App {
-        inside::connected("create-schedule", &self.api).await
-    }
-
-    async fn create(&self, app: &App) -> Duration {
-        let at = harness::clock::now() + chrono::TimeDelta::hours(1);
-        let body = json!({"scheduled_at": at.to_rfc3339(), "updates": {"enabled": true}});
-        let request = create_request(FLAG, "", &body).bearer(&self.api.admin());
-        inside::timed(&request, 201, async |request| create_schedule::handle(app, request).await).await.1
-    }
-}
-
-async fn tick(app: &ProcessorApp) -> Duration {
-    let begun = Instant::now();
-    let report = app.processor.tick("bench", begun + LIMIT).await;
-    let took = begun.elapsed();
-    let report = report.unwrap_or_else(|error| panic!("expected a tick, got {error:?}"));
-    assert_eq!((report.applied, report.still_due), (0, Some(0)), "{report:?}");
-    took
+async fn create(api: &Api, app: &App) -> Duration {
+    let at = harness::clock::now() + chrono::TimeDelta::hours(1);
+    let body = json!({"scheduled_at": at.to_rfc3339(), "updates": {"enabled": true}});
+    let request = create_request(FLAG, "", &body).bearer(&api.admin());
+    inside::timed(&request, 201, async |request| create_schedule::handle(app, request).await).await.1
 }

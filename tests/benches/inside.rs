@@ -13,7 +13,11 @@ use harness::api::Api;
 use harness::gateway;
 use harness::lambda::Env;
 
-/// What `create-schedule` is made of in this environment.
+use crate::warm::create_event;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What an HTTP function is made of in this environment.
 pub fn app(function: &'static str, env: &Env) -> App {
     App::with(function, &|name| env.get(name).map(str::to_owned)).expect("the settings are good")
 }
@@ -30,13 +34,30 @@ pub async fn connected(function: &'static str, api: &Api) -> App {
     app
 }
 
+/// Creates a schedule of the flag as the service does: bare clients take their facts from its event.
+pub async fn create(api: &Api) {
+    let app = app("create-schedule", &api.env("create-schedule"));
+    let handle = async |request: &_| create_schedule::handle(&app, request).await;
+    timed(&create_event(&api.admin()), 201, handle).await;
+}
+
 /// What the processor is made of, with its connection open.
 pub async fn processor(api: &Api) -> ProcessorApp {
     let env = api.env("schedule-processor");
     let app = ProcessorApp::with("schedule-processor", &|name| env.get(name).map(str::to_owned));
     let app = app.expect("the settings are good");
-    app.processor.tick("bench", Instant::now() + Duration::from_secs(30)).await.expect("a tick");
+    tick(&app).await;
     app
+}
+
+/// How long a tick took that found nothing to do.
+pub async fn tick(app: &ProcessorApp) -> Duration {
+    let begun = Instant::now();
+    let report = app.processor.tick("bench", begun + LIMIT).await;
+    let took = begun.elapsed();
+    let report = report.unwrap_or_else(|error| panic!("expected a tick, got {error:?}"));
+    assert_eq!((report.applied, report.still_due), (0, Some(0)), "{report:?}");
+    took
 }
 
 /// An answer, and how long it took: from the bytes of the event to the body of the answer. Delivering audit events comes

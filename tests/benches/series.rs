@@ -11,13 +11,7 @@ pub async fn in_turn(
 ) -> (Vec<Duration>, Vec<Duration>) {
     let (mut ones, mut others) = (Vec::with_capacity(rounds), Vec::with_capacity(rounds));
     for round in 0..=rounds {
-        let pair = if round % 2 == 0 {
-            let first = one().await;
-            (first, other().await)
-        } else {
-            let first = other().await;
-            (one().await, first)
-        };
+        let pair = alternately(round, &mut one, &mut other).await;
         if round > 0 {
             ones.push(pair.0);
             others.push(pair.1);
@@ -26,18 +20,13 @@ pub async fn in_turn(
     (ones, others)
 }
 
-/// How often both sides are built anew in a series of short calls to the server: a new connection is a new process there,
-/// and on which core that happens to run changes what a call takes for as long as it lives.
-pub const CHAPTERS: usize = 20;
-
-/// Builds both sides of a chapter, every other time the second one first: of two connections, the older one is served up to a
-/// fifth faster, whatever it is asked.
-pub async fn built_in_turn<A, B>(
-    chapter: usize,
+/// Both, every other time the second one first.
+async fn alternately<A, B>(
+    time: usize,
     one: impl AsyncFnOnce() -> A,
     other: impl AsyncFnOnce() -> B,
 ) -> (A, B) {
-    if chapter.is_multiple_of(2) {
+    if time.is_multiple_of(2) {
         let one = one().await;
         (one, other().await)
     } else {
@@ -46,21 +35,26 @@ pub async fn built_in_turn<A, B>(
     }
 }
 
-/// Two series of several chapters.
-#[derive(Default)]
-pub struct Pairs {
-    /// The side that is measured.
-    pub measured: Vec<Duration>,
-    /// Its floor.
-    pub floor: Vec<Duration>,
-}
+/// How often both sides are opened anew in a series of short calls to the server: a new connection is a new process there,
+/// and on which core that happens to run changes what a call takes for as long as it lives.
+pub const CHAPTERS: usize = 20;
 
-impl Pairs {
-    /// Adds a chapter.
-    pub fn add(&mut self, (measured, floor): (Vec<Duration>, Vec<Duration>)) {
-        self.measured.extend(measured);
-        self.floor.extend(floor);
+/// Measures two sides in turn, in [`CHAPTERS`] with newly opened ones. They are opened in turn, too: of two connections, the
+/// older one is served up to a fifth faster, whatever it is asked.
+pub async fn in_chapters<A, B>(
+    rounds: usize,
+    open: (impl AsyncFn() -> A, impl AsyncFn() -> B),
+    mut one: impl AsyncFnMut(&A) -> Duration,
+    mut other: impl AsyncFnMut(&B) -> Duration,
+) -> (Vec<Duration>, Vec<Duration>) {
+    let (mut ones, mut others) = (Vec::new(), Vec::new());
+    for chapter in 0..CHAPTERS {
+        let (a, b) = alternately(chapter, &open.0, &open.1).await;
+        let (some, some_others) = in_turn(rounds, async || one(&a).await, async || other(&b).await).await;
+        ones.extend(some);
+        others.extend(some_others);
     }
+    (ones, others)
 }
 
 /// The median.

@@ -1,14 +1,15 @@
 //! Warm requests through the handlers, beside the same statements by a bare client.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use flag_schedules::app::App;
 use harness::api::{Api, cancel_request, create_request, list_request};
 use harness::gateway::Request;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::inside;
-use crate::series::{CHAPTERS, Pairs, built_in_turn, in_turn};
+use crate::series::{CHAPTERS, in_chapters};
 use crate::statements::Bare;
 use crate::table::Table;
 
@@ -25,10 +26,7 @@ pub async fn measure(table: &mut Table) {
     api.flag(FLAG, "production").await;
     // As callers do: the same one until it expires.
     let token = api.admin();
-    // The bare client takes the facts of this one.
-    let app = inside::connected("create-schedule", &api).await;
-    inside::timed(&create_event(&token), 201, async |request| create_schedule::handle(&app, request).await)
-        .await;
+    inside::create(&api).await;
     create(table, &api, "create", || token.clone()).await;
     create(table, &api, "create with a new token", || api.admin()).await;
     list(table, &api, &token).await;
@@ -44,54 +42,34 @@ pub fn create_event(token: &str) -> Request {
 }
 
 async fn create(table: &mut Table, api: &Api, what: &str, token: impl Fn() -> String) {
-    let mut pairs = Pairs::default();
-    for chapter in 0..CHAPTERS {
-        let (app, bare) = built_in_turn(
-            chapter,
-            async || inside::connected("create-schedule", api).await,
-            async || Bare::connect(api).await,
-        )
-        .await;
-        let handler = async || {
-            let request = create_event(&token());
-            inside::timed(&request, 201, async |request| create_schedule::handle(&app, request).await).await.1
-        };
-        let floor = async || {
-            let begun = Instant::now();
-            let rows = bare.create(FLAG).await;
-            let took = begun.elapsed();
-            assert!(rows[0].get::<_, Option<Value>>("schedule").is_some(), "nothing was created");
-            took
-        };
-        pairs.add(in_turn(ROUNDS, handler, floor).await);
-    }
-    report(table, what, &pairs);
+    let handler = async |app: &App| {
+        let request = create_event(&token());
+        inside::timed(&request, 201, async |request| create_schedule::handle(app, request).await).await.1
+    };
+    let floor = async |bare: &Bare| {
+        let begun = Instant::now();
+        let rows = bare.create(FLAG).await;
+        let took = begun.elapsed();
+        assert!(rows[0].get::<_, Option<Value>>("schedule").is_some(), "nothing was created");
+        took
+    };
+    compare(table, api, (what, "create-schedule"), handler, floor).await;
 }
 
 async fn list(table: &mut Table, api: &Api, token: &str) {
     fresh_statistics(api).await;
-    let mut pairs = Pairs::default();
-    for chapter in 0..CHAPTERS {
-        let (app, bare) = built_in_turn(
-            chapter,
-            async || inside::connected("list-schedules", api).await,
-            async || Bare::connect(api).await,
-        )
-        .await;
-        let handler = async || {
-            let request = list_request(FLAG, "").bearer(token);
-            inside::timed(&request, 200, async |request| list_schedules::handle(&app, request).await).await.1
-        };
-        let floor = async || {
-            let begun = Instant::now();
-            let rows = bare.list(FLAG, PAGE).await;
-            let took = begun.elapsed();
-            assert_eq!(i64::try_from(rows.len()).ok(), Some(PAGE + 1), "a full page, and one more");
-            took
-        };
-        pairs.add(in_turn(ROUNDS, handler, floor).await);
-    }
-    report(table, "list of 50", &pairs);
+    let handler = async |app: &App| {
+        let request = list_request(FLAG, "").bearer(token);
+        inside::timed(&request, 200, async |request| list_schedules::handle(app, request).await).await.1
+    };
+    let floor = async |bare: &Bare| {
+        let begun = Instant::now();
+        let rows = bare.list(FLAG, PAGE).await;
+        let took = begun.elapsed();
+        assert_eq!(i64::try_from(rows.len()).ok(), Some(PAGE + 1), "a full page, and one more");
+        took
+    };
+    compare(table, api, ("list of 50", "list-schedules"), handler, floor).await;
 }
 
 async fn cancel(table: &mut Table, api: &Api, token: &str) {
@@ -106,30 +84,20 @@ async fn cancel(table: &mut Table, api: &Api, token: &str) {
     let (for_the_handler, for_the_floor) = ids.split_at(ids.len() / 2);
     let (mut for_the_handler, mut for_the_floor) = (for_the_handler.iter(), for_the_floor.iter());
 
-    let mut pairs = Pairs::default();
-    for chapter in 0..CHAPTERS {
-        let (app, bare) = built_in_turn(
-            chapter,
-            async || inside::connected("cancel-schedule", api).await,
-            async || Bare::connect(api).await,
-        )
-        .await;
-        let handler = async || {
-            let id = for_the_handler.next().expect("one for each round").to_string();
-            let request = cancel_request(FLAG, &id, "reason=not%20yet").bearer(token);
-            inside::timed(&request, 200, async |request| cancel_schedule::handle(&app, request).await).await.1
-        };
-        let floor = async || {
-            let id = *for_the_floor.next().expect("one for each round");
-            let begun = Instant::now();
-            let rows = bare.cancel(FLAG, id).await;
-            let took = begun.elapsed();
-            assert!(rows[0].get::<_, Option<Value>>("cancelled").is_some(), "nothing was cancelled");
-            took
-        };
-        pairs.add(in_turn(ROUNDS, handler, floor).await);
-    }
-    report(table, "cancel", &pairs);
+    let handler = async |app: &App| {
+        let id = for_the_handler.next().expect("one for each round").to_string();
+        let request = cancel_request(FLAG, &id, "reason=not%20yet").bearer(token);
+        inside::timed(&request, 200, async |request| cancel_schedule::handle(app, request).await).await.1
+    };
+    let floor = async |bare: &Bare| {
+        let id = *for_the_floor.next().expect("one for each round");
+        let begun = Instant::now();
+        let rows = bare.cancel(FLAG, id).await;
+        let took = begun.elapsed();
+        assert!(rows[0].get::<_, Option<Value>>("cancelled").is_some(), "nothing was cancelled");
+        took
+    };
+    compare(table, api, ("cancel", "cancel-schedule"), handler, floor).await;
 }
 
 /// Otherwise it were chance whether the server has taken note of the new rows, and how it goes about the statement.
@@ -137,7 +105,15 @@ async fn fresh_statistics(api: &Api) {
     api.database.connect().await.batch_execute("vacuum analyze").await.expect("statistics");
 }
 
-fn report(table: &mut Table, what: &str, Pairs { measured, floor }: &Pairs) {
-    table.compare(&format!("warm {what}, p50"), measured, (FLOOR, floor), Some(1.3));
-    table.compare_tails(&format!("warm {what}, p99"), measured, (FLOOR, floor));
+async fn compare(
+    table: &mut Table,
+    api: &Api,
+    (what, function): (&str, &'static str),
+    handler: impl AsyncFnMut(&App) -> Duration,
+    floor: impl AsyncFnMut(&Bare) -> Duration,
+) {
+    let open = (async || inside::connected(function, api).await, async || Bare::connect(api).await);
+    let (measured, floor) = in_chapters(ROUNDS, open, handler, floor).await;
+    table.compare(&format!("warm {what}, p50"), &measured, (FLOOR, &floor), Some(1.3));
+    table.compare_tails(&format!("warm {what}, p99"), &measured, (FLOOR, &floor));
 }
