@@ -55,7 +55,7 @@ fn event(file: &str) -> Value {
 }
 
 /// The names of all migrations, in order, as the function reports them.
-fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     checksums::files().into_keys().map(|file| file.trim_end_matches(".sql").to_owned()).collect()
 }
 

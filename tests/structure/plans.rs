@@ -27,7 +27,7 @@ const HISTORY: &str = "
     analyze";
 
 /// The index of what is pending.
-const PENDING: &str = "feature_flag_schedules_pending_idx";
+const PENDING: &str = "feature_flag_schedules_due_idx";
 /// Either index of a flag's schedules, with or without their status.
 const OF_A_FLAG: &str = "feature_flag_schedules_flag_";
 /// The primary key.
