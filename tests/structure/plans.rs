@@ -74,11 +74,11 @@ async fn what_runs_all_the_time_does_not_read_the_whole_history() {
 
     let mut faults = Vec::new();
     for (statement, index, values) in [
-        ("claim_flags", PENDING, format!("({start}, 1000, array[]::uuid[])")),
-        ("claim_flags", PENDING, format!("({oldest}, 1000, array[]::uuid[])")),
+        ("claim_flags", PENDING, format!("({start}, 1000, array[]::uuid[], 1, 2)")),
+        ("claim_flags", PENDING, format!("({oldest}, 1000, array[]::uuid[], 1, 2)")),
         ("count_due", PENDING, String::new()),
-        ("read_due", OF_A_FLAG, format!("('{one_flag}', 100)")),
-        ("read_due", OF_A_FLAG, format!("('{all_flags}', 100)")),
+        ("read_due", OF_A_FLAG, format!("('{one_flag}', 100, 1000)")),
+        ("read_due", OF_A_FLAG, format!("('{all_flags}', 100, 1000)")),
         ("list_schedules", OF_A_FLAG, format!("('flag-1', 'production', null, {first})")),
         ("list_schedules", OF_A_FLAG, format!("('flag-1', 'production', 'pending', {first})")),
         ("list_schedules", OF_A_FLAG, format!("('flag-1', 'production', 'applied', {first})")),
@@ -92,8 +92,7 @@ async fn what_runs_all_the_time_does_not_read_the_whole_history() {
         ("hold_oldest_events", UNDELIVERED, "(30, 1000)".to_owned()),
         ("settle_events", OF_AN_EVENT, format!("('{events}', '{events}', '{events}', array['r'])")),
         ("count_events", UNDELIVERED, String::new()),
-        ("cancel_schedule", BY_ID, format!("({cancel}, {event})")),
-        ("find_schedule", BY_ID, format!("('{due}')")),
+        ("cancel_schedule", BY_ID, format!("({cancel}, {event}, false)")),
     ] {
         let sql = &statements()[statement];
         run(&client, &format!("deallocate all; prepare {statement} as {sql}")).await;

@@ -11,14 +11,8 @@ mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
-use crate::domain::schedule::Schedule;
-use crate::domain::step::{EventPlace, Recorded};
-use crate::error::{Source, chain};
-use crate::ports::{AuditLog, AuditOutbox, Clock};
-
-/// How many events without an outbox row are kept in memory for another attempt; each has been logged whole before.
-const MAX_DIRECT: usize = 10_000;
+use crate::domain::audit_event::{AuditEvent, EventId};
+use crate::ports::{AuditLog, AuditOutbox, Clock, EventJournal};
 
 /// Where events wait, and the two ports they pass through.
 pub struct AuditTrail {
@@ -44,54 +38,31 @@ impl AuditTrail {
         Self { outbox, log, clock, waiting: Mutex::default() }
     }
 
-    /// Takes note of a committed change, so that the next flush sends its event.
-    pub fn record(
-        &self,
-        event_id: EventId,
-        event_type: EventType,
-        context: EventContext,
-        recorded: &Recorded,
-    ) {
-        match &recorded.event {
-            EventPlace::Outbox => self.written(event_id),
-            EventPlace::Nowhere(reason) => {
-                self.without_outbox(event_id, event_type, context, &recorded.schedule, reason);
-            }
-        }
-    }
-
     /// Takes note of an event that stands in the outbox.
     pub fn written(&self, event_id: EventId) {
         self.waiting().written.push(event_id);
     }
 
-    /// Takes an event whose outbox row could not be written: it is logged whole, and the next flush sends it directly.
-    pub fn without_outbox(
-        &self,
-        event_id: EventId,
-        event_type: EventType,
-        context: EventContext,
-        schedule: &Schedule,
-        reason: &Source,
-    ) {
-        let reason = chain(reason.as_ref());
-        match AuditEvent::of(event_id, event_type, context, schedule) {
-            Ok(event) => {
-                let rendered = delivery::render(&event);
-                tracing::error!(audit_event = %rendered, reason, "the audit outbox could not be written; sending the event directly");
-                let mut waiting = self.waiting();
-                if waiting.direct.len() < MAX_DIRECT {
-                    waiting.direct.push(event);
-                }
-            }
-            Err(error) => {
-                tracing::error!(schedule_id = %schedule.id, %error, reason, "an audit event could not be rendered");
-            }
-        }
+    /// Takes events of committed changes that are not in the outbox, for the next flush to send.
+    pub fn send_directly(&self, events: Vec<AuditEvent>) {
+        self.waiting().direct.extend(events);
+    }
+
+    /// How many events wait to be sent that are not in the outbox.
+    #[must_use]
+    pub fn direct_waiting(&self) -> usize {
+        self.waiting().direct.len()
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
         // A panic while the lock was held leaves two valid lists: nothing is half done in them.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EventJournal for AuditTrail {
+    fn log_in_full(&self, event: &AuditEvent, reason: &str) {
+        let rendered = delivery::render(event);
+        tracing::error!(audit_event = %rendered, reason, "the audit outbox could not be written; the event is sent directly");
     }
 }

@@ -9,11 +9,10 @@ use uuid::Uuid;
 use super::AuditTrail;
 use super::batch::MAX_BYTES;
 use crate::domain::admin::{Admin, CallContext, Caller};
-use crate::domain::audit_event::{Change, EventContext, EventId, EventType};
+use crate::domain::audit_event::{AuditEvent, Change, EventContext, EventId, EventType};
 use crate::domain::delivery::{Carried, LogEvent};
 use crate::domain::flag::{Environment, FlagKey, FlagState};
-use crate::domain::schedule::{Schedule, ScheduleId, Status};
-use crate::domain::step::{EventPlace, Recorded};
+use crate::domain::schedule::{Schedule, ScheduleId, Status, StoredStatus};
 use crate::domain::time::Timestamp;
 use crate::error::PutError;
 
@@ -57,12 +56,7 @@ impl Bench {
             old: false,
         };
         let id = row.id;
-        self.trail.record(
-            id,
-            event_type,
-            row.context.clone(),
-            &Recorded { schedule, event: EventPlace::Outbox },
-        );
+        self.trail.written(id);
         self.outbox.rows.lock().unwrap().push(row);
         id
     }
@@ -122,10 +116,10 @@ fn schedule() -> Schedule {
         environment: Environment::default(),
         scheduled_at: time("2026-02-09T09:00:00Z"),
         apply_by: None,
-        status: Status::Pending,
+        status: StoredStatus::Known(Status::Pending),
         updates: json!({"enabled": true}).into(),
         reason: None,
-        created_at: time("2026-02-09T08:00:00Z"),
+        created_at: Some(time("2026-02-09T08:00:00Z")),
         created_by: Some("anna".to_owned()),
         cancelled_at: Some(time("2026-02-09T08:30:00Z")),
         cancelled_by: None,
@@ -293,8 +287,8 @@ async fn a_row_that_cannot_be_read_is_dead_and_blocks_no_other() {
 async fn an_event_without_an_outbox_row_is_sent_directly_and_again_until_it_is_taken() {
     let bench = Bench::new(down);
     let id = EventId::new();
-    let recorded = Recorded { schedule: schedule(), event: EventPlace::Nowhere("no such table".into()) };
-    bench.trail.record(id, EventType::Created, context(EventType::Created), &recorded);
+    let event = AuditEvent::of(id, EventType::Created, context(EventType::Created), &schedule()).unwrap();
+    bench.trail.send_directly(vec![event]);
 
     bench.flush().await;
     assert!(bench.delivered().is_empty());
@@ -342,7 +336,7 @@ async fn past_the_deadline_nothing_is_sent_and_everything_kept() {
 async fn a_sweep_goes_on_as_long_as_it_gets_somewhere() {
     // A day apart: a batch each.
     let created = |day: &str| Schedule {
-        created_at: Timestamp::parse(&format!("2026-02-{day}T08:00:00Z")).unwrap(),
+        created_at: Timestamp::parse(&format!("2026-02-{day}T08:00:00Z")),
         ..schedule()
     };
     let mut calls = 0;

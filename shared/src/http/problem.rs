@@ -131,6 +131,7 @@ impl Problem {
                 ServiceError::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
                 ServiceError::NotInTime { .. } => StatusCode::BAD_REQUEST,
                 ServiceError::Store(StoreError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
+                ServiceError::Store(StoreError::Rejected { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
                 ServiceError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_)) => {
                     StatusCode::INTERNAL_SERVER_ERROR
                 }
@@ -157,6 +158,7 @@ impl Problem {
                 ServiceError::KeyReused => "idempotency_key_reused",
                 ServiceError::NotInTime { .. } => "invalid_request",
                 ServiceError::Store(StoreError::Unavailable(_)) => "service_unavailable",
+                ServiceError::Store(StoreError::Rejected { .. }) => "rejected_by_database",
                 ServiceError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_)) => "internal_error",
             },
             Self::KeysUnavailable | Self::TooSlow => "service_unavailable",
@@ -176,6 +178,7 @@ impl Problem {
             "idempotency_key_reused" => "The idempotency key was used before",
             "body_too_large" => "The body is too large",
             "unsupported_media_type" => "The content type is not supported",
+            "rejected_by_database" => "The database rejected the schedule",
             "service_unavailable" => "The service is not available",
             _ => "Something went wrong",
         }
@@ -198,12 +201,15 @@ impl Problem {
             Self::Service(ServiceError::NoSuchSchedule) => "This flag has no schedule of this id in this environment.".into(),
             Self::Service(ServiceError::NotPending(schedule)) => format!(
                 "The schedule is {} already and cannot be cancelled; `schedule` shows it as it now stands.",
-                schedule.status.as_str()
+                schedule.status
             ),
             Self::Service(ServiceError::KeyReused) => {
                 "This `Idempotency-Key` belongs to another change of this flag; use a new key for a new change.".into()
             }
             Self::Service(ServiceError::NotInTime { .. }) => Self::Invalid(self.faults()).detail(),
+            Self::Service(ServiceError::Store(StoreError::Rejected { message, .. })) => {
+                format!("A constraint or a trigger of the database rejected it: {message}")
+            }
             Self::Service(ServiceError::Store(StoreError::Unavailable(_))) | Self::KeysUnavailable | Self::TooSlow => {
                 format!("Try again in {RETRY_AFTER_SECONDS} seconds.")
             }

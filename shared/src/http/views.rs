@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::cursor;
 use crate::domain::flag::{Environment, FlagAddress, FlagKey};
-use crate::domain::schedule::{Schedule, ScheduleId, Status, StoredUpdates};
+use crate::domain::schedule::{Schedule, ScheduleId, StoredStatus, StoredUpdates};
 use crate::domain::step::{Page, PageQuery};
 use crate::domain::time::Timestamp;
 
@@ -21,10 +21,10 @@ pub struct ScheduleView {
     environment: Environment,
     scheduled_at: Timestamp,
     apply_by: Option<Timestamp>,
-    status: Status,
+    status: StoredStatus,
     updates: StoredUpdates,
     reason: Option<String>,
-    created_at: Timestamp,
+    created_at: Option<Timestamp>,
     created_by: Option<String>,
     cancelled_at: Option<Timestamp>,
     cancelled_by: Option<String>,

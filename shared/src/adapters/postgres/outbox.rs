@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Postgres;
 use super::connection::{Object, within};
-use super::schedules::field;
+use super::rows::{age, field, unsigned};
 use crate::domain::audit_event::{EventId, EventType};
 use crate::domain::delivery::{AuditBacklog, Carried, EventFacts, Fate, OutboxRow, Selection};
 use crate::error::{Source, StoreError};
@@ -116,12 +116,4 @@ fn facts(row: &Row) -> Result<EventFacts, Source> {
     let Json(context) = row.try_get("context")?;
     let Json(schedule) = row.try_get("schedule")?;
     Ok(EventFacts { event_type, context, schedule })
-}
-
-pub(super) fn unsigned(count: i64) -> u64 {
-    u64::try_from(count).unwrap_or_default()
-}
-
-pub(super) fn age(seconds: Option<f64>) -> Duration {
-    Duration::try_from_secs_f64(seconds.unwrap_or_default().max(0.0)).unwrap_or_default()
 }
