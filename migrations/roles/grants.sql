@@ -25,7 +25,7 @@ begin
     -- Schedules: created and cancelled by admins, ended by the processor. Nobody deletes one, or changes what was asked for.
     -- The id is there for the create that meets its own idempotency key, which sets it to what it is.
     grant select on feature_flag_schedules to flag_schedules_api, flag_schedules_processor;
-    grant insert (id, flag_id, scheduled_at, apply_by, updates, reason, created_by, idempotency_key, status, created_at)
+    grant insert (id, flag_id, scheduled_at, apply_by, updates, reason, created_by, idempotency_key)
         on feature_flag_schedules to flag_schedules_api;
     grant update (id, status, cancelled_at, cancelled_by, cancel_reason, updated_at)
         on feature_flag_schedules to flag_schedules_api;

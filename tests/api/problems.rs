@@ -75,19 +75,19 @@ async fn with_the_database_out_of_reach_functions_start_and_answer_503_with_retr
 #[tokio::test]
 async fn a_fault_of_the_service_shows_the_caller_nothing_and_the_log_everything() {
     let (api, _) = api_with_flag().await;
-    let rename = "alter table feature_flag_schedules rename column reason to motive";
+    let rename = "alter table feature_flag_schedules rename column flag_id to flag";
     api.database.connect_as_superuser().await.batch_execute(rename).await.unwrap();
 
     for (function, request) in everywhere() {
         let answer = api.send(&request.bearer(&api.admin())).await;
 
         assert_problem(&answer, 500, "internal_error", function);
-        for internal in ["column", "reason", "feature_flag", "select", "postgres"] {
+        for internal in ["column", "flag_id", "feature_flag", "select", "postgres"] {
             assert!(!answer.text.contains(internal), "{function} shows {internal:?}: {}", answer.text);
         }
         let line = logged(&api, function, &answer).await;
         assert_eq!(line["level"], "ERROR", "{line:#}");
-        for internal in ["reason", "does not exist"] {
+        for internal in ["flag_id", "does not exist"] {
             assert!(text(&line, "cause").contains(internal), "{line:#}");
         }
     }

@@ -17,8 +17,8 @@ stored_before as (
 -- also when somebody else is inserting it at this moment.
 created as (
     insert into feature_flag_schedules as s
-        (id, flag_id, scheduled_at, apply_by, updates, reason, created_by, idempotency_key, status, created_at)
-    select $3, flag.id, $4, $5, $6, $7, $8, $9, 'pending', now()
+        (id, flag_id, scheduled_at, apply_by, updates, reason, created_by, idempotency_key)
+    select $3, flag.id, $4, $5, $6, $7, $8, $9
     from flag
     where not exists (select from stored_before)
         and (
