@@ -73,6 +73,7 @@ impl Processor {
     /// The store's, when it kept the tick from doing anything at all.
     pub async fn tick(&self, request_id: &str, deadline: Instant) -> Result<TickReport, StoreError> {
         let started = Instant::now();
+        self.audit.begin_invocation();
         let mut report = TickReport::default();
         let context = EventContext::of_processor(request_id);
         let worked = self.apply_all(&context, deadline, &mut report).await;
