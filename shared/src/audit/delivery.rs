@@ -151,8 +151,7 @@ impl<'a> Carrier<'a> {
     pub(super) async fn carry_direct(&self, events: &[DirectEvent], until: Instant) -> Vec<Fate> {
         let mut fates = vec![Fate::Kept; events.len()];
         let parcel = |(index, direct): (usize, &DirectEvent)| {
-            let parcel =
-                Parcel { index, event_id: direct.event_id, refused_before: direct.refused_before };
+            let parcel = Parcel { index, event_id: direct.event_id, refused_before: direct.refused_before };
             (parcel, direct.event.clone())
         };
         let parcels = events.iter().enumerate().map(parcel).collect();
@@ -167,8 +166,7 @@ impl<'a> Carrier<'a> {
             parcels.into_iter().partition(|(_, event)| weight(event) <= MAX_BYTES);
         for (parcel, event) in oversized {
             let limit = MAX_BYTES - EVENT_OVERHEAD;
-            fates[parcel.index] =
-                dead(&parcel, &event, &format!("the event is larger than {limit} bytes"));
+            fates[parcel.index] = dead(&parcel, &event, &format!("the event is larger than {limit} bytes"));
         }
         let now = self.trail.clock.now().to_utc().timestamp_millis();
         for (parcel, event) in &mut fit {
@@ -223,10 +221,12 @@ impl<'a> Carrier<'a> {
         parcels.sort_by_key(|(_, event)| event.timestamp_ms);
         let (parcels, events) = parcels.into_iter().unzip();
         let mut send = Send { parcels, events, objections: Vec::new() };
-        // Halves of a refused batch queue up behind the others: the sooner something is accepted, the sooner it is known
-        // that the events are at fault and not the log.
+        // Halves of a refused batch queue up behind the others. While nothing has been accepted, large and small ones take
+        // turns: that finds an acceptable event soon, whether the others are next to each other or all over the place.
         let mut queue: VecDeque<Range<usize>> = batches(&send.events).into();
-        while let Some(range) = queue.pop_front() {
+        while let Some(range) =
+            if !course.accepted && course.refusals % 2 == 1 { queue.pop_back() } else { queue.pop_front() }
+        {
             if !self.has_time(until) {
                 self.stopped.store(true, Ordering::Relaxed);
                 break;
@@ -246,6 +246,8 @@ impl<'a> Carrier<'a> {
                     }
                     let limit = if course.accepted { REFUSALS } else { REFUSALS_BEFORE_SUCCESS };
                     if course.refusals >= limit && !queue.is_empty() {
+                        // Another attempt gets further, unless the log is at fault.
+                        self.stopped.fetch_or(course.accepted, Ordering::Relaxed);
                         tracing::warn!(
                             refusals = course.refusals,
                             kept = queue.iter().map(Range::len).sum::<usize>(),

@@ -146,7 +146,9 @@ impl AuditTrail {
         let mut fruitless = 0;
         while !self.is_silent() && Instant::now() + CALL_RESERVE.max(self.time_for_an_answer()) < deadline {
             let which = Selection::OlderThan { age: SWEEP_AGE, limit: HOLD, except: &except };
-            let Some(Delivery { carried, stopped, kept }) = self.deliver(which, deadline).await else { break };
+            let Some(Delivery { carried, stopped, kept }) = self.deliver(which, deadline).await else {
+                break;
+            };
             total.add(carried);
             if carried.delivered + carried.dead == 0 {
                 fruitless += 1;
@@ -173,7 +175,10 @@ impl AuditTrail {
                     // Some are stored, and their rows are still there.
                     self.invocation().silent = true;
                 }
-                tracing::warn!(error = chain(&error), "audit events were not delivered and stay in the outbox");
+                tracing::warn!(
+                    error = chain(&error),
+                    "audit events were not delivered and stay in the outbox"
+                );
                 None
             }
         }

@@ -433,6 +433,31 @@ async fn events_that_the_log_refuses_do_not_block_those_behind_them() {
 }
 
 #[tokio::test]
+async fn acceptable_events_among_many_that_are_not_are_found_wherever_they_are() {
+    let poisonous: [fn(usize) -> bool; 4] =
+        [|index| index % 2 == 0, |index| index % 2 == 1, |index| index < 480, |index| index >= 20];
+    for is_poison in poisonous {
+        let bench = Bench::new(|batch| {
+            let poison = batch.iter().any(|event| event.message.contains("poison"));
+            if poison { Err(PutError::Invalid("InvalidParameterException".into())) } else { Ok(Vec::new()) }
+        });
+        for index in 0..500 {
+            let reason = is_poison(index).then(|| "poison".to_owned());
+            bench.record(EventType::Created, Schedule { reason, ..schedule() });
+        }
+        bench.age_all();
+
+        for _ in 0..2 {
+            bench.trail.sweep(soon()).await;
+        }
+
+        let expected = (0..500).filter(|index| !is_poison(*index)).count();
+        assert_eq!(bench.delivered().len(), expected);
+        assert!(bench.left().iter().filter(|row| row.dead.is_none()).count() <= 1);
+    }
+}
+
+#[tokio::test]
 async fn after_events_that_may_be_stored_nothing_more_is_sent_in_the_same_invocation() {
     let bench = Bench::new(silent);
     bench.record(EventType::Created, schedule());
