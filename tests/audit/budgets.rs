@@ -13,7 +13,7 @@ use crate::support::{LIMIT, turn_on};
 /// A delivery may take this long.
 const BUDGET: Duration = Duration::from_secs(2);
 /// What this machine may take on top to notice that the environment is at rest.
-const NOTICE: Duration = Duration::from_millis(150);
+const NOTICE: Duration = Duration::from_millis(250);
 
 /// The service with a strict CloudWatch Logs, and a network of its own between `create-schedule` and the database.
 async fn start(timeout: fn(Launch) -> Launch) -> (CloudWatch, Api, Proxy) {

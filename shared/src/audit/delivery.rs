@@ -1,6 +1,5 @@
 //! Sends events to the audit log: renders them, cuts legal batches, and finds out what became of each.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,8 +16,6 @@ use crate::ports::Courier;
 
 /// While the log has accepted nothing, so many batches may be refused as invalid: then the log is at fault.
 const REFUSALS_BEFORE_SUCCESS: usize = 40;
-/// So many in all: the rest is left to the next attempt, which has less to look through.
-const REFUSALS: usize = 400;
 /// A reason in the outbox has so many characters at most.
 const MAX_REASON: usize = 1_000;
 
@@ -221,12 +218,9 @@ impl<'a> Carrier<'a> {
         parcels.sort_by_key(|(_, event)| event.timestamp_ms);
         let (parcels, events) = parcels.into_iter().unzip();
         let mut send = Send { parcels, events, objections: Vec::new() };
-        // Halves of a refused batch queue up behind the others. While nothing has been accepted, large and small ones take
-        // turns: that finds an acceptable event soon, whether the others are next to each other or all over the place.
-        let mut queue: VecDeque<Range<usize>> = batches(&send.events).into();
-        while let Some(range) =
-            if !course.accepted && course.refusals % 2 == 1 { queue.pop_back() } else { queue.pop_front() }
-        {
+        let mut queue = batches(&send.events);
+        while !queue.is_empty() {
+            let range = queue.remove(next(&queue, course));
             if !self.has_time(until) {
                 self.stopped.store(true, Ordering::Relaxed);
                 break;
@@ -242,17 +236,10 @@ impl<'a> Carrier<'a> {
                         send.objections.push((range.start, Objection::Invalid(error)));
                     } else {
                         let middle = range.start + range.len() / 2;
-                        queue.extend([range.start..middle, middle..range.end]);
+                        let at = queue.partition_point(|other| other.start < range.start);
+                        queue.splice(at..at, [range.start..middle, middle..range.end]);
                     }
-                    let limit = if course.accepted { REFUSALS } else { REFUSALS_BEFORE_SUCCESS };
-                    if course.refusals >= limit && !queue.is_empty() {
-                        // Another attempt gets further, unless the log is at fault.
-                        self.stopped.fetch_or(course.accepted, Ordering::Relaxed);
-                        tracing::warn!(
-                            refusals = course.refusals,
-                            kept = queue.iter().map(Range::len).sum::<usize>(),
-                            "CloudWatch Logs refused too many batches; the rest of the audit events is kept"
-                        );
+                    if !course.accepted && course.refusals >= REFUSALS_BEFORE_SUCCESS {
                         break;
                     }
                 }
@@ -293,6 +280,17 @@ impl<'a> Carrier<'a> {
     /// cut short may have stored its events.
     fn has_time(&self, until: Instant) -> bool {
         !self.trail.is_silent() && Instant::now() + self.trail.time_for_an_answer() < until
+    }
+}
+
+/// Which batch is sent next: the first one. But while some have been refused and nothing has been accepted, the first, the
+/// last and the largest take turns: an acceptable event is found soon, wherever it is, and shows whose fault it is.
+fn next(queue: &[Range<usize>], course: &Course) -> usize {
+    match course.refusals % 3 {
+        _ if course.accepted || course.refusals == 0 => 0,
+        1 => 0,
+        2 => queue.len() - 1,
+        _ => (0..queue.len()).max_by_key(|at| queue[*at].len()).unwrap_or_default(),
     }
 }
 

@@ -18,7 +18,7 @@ const CALL_RESERVE: Duration = Duration::from_secs(1);
 /// From this age on a row is the sweep's: whoever wrote it has had its chance.
 pub const SWEEP_AGE: Duration = Duration::from_secs(30);
 
-/// So many holds of the outbox in which CloudWatch Logs accepted nothing, and the sweep ends.
+/// So many holds of the outbox, or of direct events, in which CloudWatch Logs accepted nothing, and the delivery ends.
 const FRUITLESS_HOLDS: usize = 3;
 
 /// A direct event that may be stored is sent again in each of the next invocations, so often.
@@ -100,6 +100,7 @@ impl AuditTrail {
         let mut total = Carried::default();
         // Not now; the others do not wait for these. Returned to the queue after `batch`, and so before it.
         let mut later = Taken::nothing(self);
+        let mut fruitless = 0;
         loop {
             let mut batch = Taken::first(self, HOLD.into());
             if batch.events.is_empty() {
@@ -112,6 +113,7 @@ impl AuditTrail {
             for index in carrier.unanswered() {
                 batch.events[index].unanswered();
             }
+            fruitless += usize::from(fates.iter().any(|fate| *fate == Fate::Kept));
             let mut fates = fates.into_iter();
             total.held += batch.events.len();
             batch.events.retain_mut(|direct| match fates.next() {
@@ -130,10 +132,10 @@ impl AuditTrail {
                 }
                 Some(Fate::Kept) | None => true,
             });
-            if carrier.stopped() {
+            if carrier.stopped() || fruitless == FRUITLESS_HOLDS {
                 return (total, true);
             }
-            // CloudWatch Logs refused them and accepted nothing else.
+            // CloudWatch Logs refused what is still here, and accepted nothing else.
             later.events.append(&mut batch.events);
         }
     }
