@@ -90,6 +90,9 @@ pub enum PutError {
     /// Not now: not reachable, throttled, not permitted, or no such log group. Nothing is wrong with the events.
     #[error("CloudWatch Logs did not take the events")]
     Unavailable(#[source] Source),
+    /// Nobody knows: the batch was sent, and no answer came that says what became of it. It may be stored.
+    #[error("CloudWatch Logs may or may not have taken the events")]
+    Ambiguous(#[source] Source),
     /// The batch is not acceptable, whenever it is sent: at least one of its events is at fault.
     #[error("CloudWatch Logs refused the batch")]
     Invalid(#[source] Source),

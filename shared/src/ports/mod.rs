@@ -59,7 +59,8 @@ pub trait EventJournal: Send + Sync {
 pub trait AuditOutbox: Send + Sync {
     /// Locks undelivered rows, oldest first, hands them to `courier` and stores the fate of each, all in one
     /// transaction. Rows that somebody else holds are skipped; when this process dies, its rows are free at once.
-    /// Ends by `deadline`, the courier's time included.
+    /// Ends by `deadline`, whatever the database does: sending, storing the fates and giving up included. Rows whose
+    /// event type this release does not know are left alone.
     async fn deliver(
         &self,
         which: Selection<'_>,
@@ -74,16 +75,17 @@ pub trait AuditOutbox: Send + Sync {
 /// Takes events out of the outbox to where they belong.
 #[async_trait]
 pub trait Courier: Send + Sync {
-    /// Carries the rows and says of each, in the same order, what became of it. Never fails: a row that could not be
-    /// sent is [`Fate::Kept`].
-    async fn carry(&self, rows: Vec<OutboxRow>) -> Vec<Fate>;
+    /// Carries the rows until `until` and says of each, in the same order, what became of it. Never fails: a row that
+    /// could not be sent is [`Fate::Kept`].
+    async fn carry(&self, rows: Vec<OutboxRow>, until: Instant) -> Vec<Fate>;
 }
 
 /// The audit log.
 #[async_trait]
 pub trait AuditLog: Send + Sync {
     /// Sends one batch, which keeps the limits of `PutLogEvents`, and returns the indexes of the events that were
-    /// refused for their timestamp; all others are stored. Ends by `deadline`.
+    /// refused for their timestamp; all others are stored. What may have been stored is not sent again: it is
+    /// [`PutError::Ambiguous`]. Ends by `deadline`.
     async fn put(&self, batch: &[LogEvent], deadline: Instant) -> Result<Vec<usize>, PutError>;
 }
 

@@ -102,6 +102,7 @@ impl Processor {
     /// [`TickError`], when something kept the tick from doing anything at all.
     pub async fn tick(&self, request_id: &str, deadline: Instant) -> Result<TickReport, TickError> {
         let started = Instant::now();
+        self.audit.begin_invocation();
         let mut report = TickReport::default();
         let context = EventContext::of_processor(request_id);
         let worked = self.apply_all(&context, deadline, &mut report).await;
