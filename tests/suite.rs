@@ -10,6 +10,7 @@ mod audit;
 mod cloudwatch_fake;
 mod database;
 mod deploy;
+mod faults;
 mod fuzz;
 mod http;
 mod idempotency;
