@@ -40,8 +40,8 @@ pub struct Row {
 /// A tick of the recovery.
 #[derive(Debug)]
 pub struct Recovery {
-    /// What was due before it.
-    pub due: i64,
+    /// What was due before it, and what still was after it.
+    pub due: [i64; 2],
     pub call: Call,
 }
 
@@ -141,10 +141,13 @@ async fn recover(lane: &Lane, name: &str) -> (Vec<Recovery>, bool) {
              where f.flag_key like $1 and s.status = 'pending' and s.scheduled_at <= now()),
             (select count(*) from audit_outbox where dead_at is null)";
     let deadline = Instant::now() + RECOVERY;
-    let mut ticks = Vec::new();
+    let mut ticks: Vec<Recovery> = Vec::new();
     loop {
         let row = lane.admin.query_one(sql, &[&format!("{name}-%")]).await.unwrap();
         let (due, waiting): (i64, i64) = (row.get(0), row.get(1));
+        if let Some(last) = ticks.last_mut() {
+            last.due[1] = due;
+        }
         if due == 0 && waiting == 0 {
             return (ticks, true);
         }
@@ -153,7 +156,7 @@ async fn recover(lane: &Lane, name: &str) -> (Vec<Recovery>, bool) {
         }
         lane.age_outbox().await;
         let call = lane.call("schedule-processor", &tick_event()).await;
-        ticks.push(Recovery { due, call });
+        ticks.push(Recovery { due: [due, due], call });
     }
 }
 

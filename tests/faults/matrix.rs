@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use harness::interceptor::Act;
 use harness::settings;
+use tokio::sync::OnceCell;
 
 use super::case::Case;
 use super::check::violations;
@@ -17,46 +18,44 @@ use super::fault::{ACTS, CODES, Fault, Point};
 use super::lane::Lane;
 use super::scenario::Scenario;
 
-/// Services that play cases at the same time: most of them wait.
-const LANES: usize = 16;
+/// Services that play cases at the same time, each with seven connections to the server that all tests share; and how
+/// many of them begin with cases that do not wait.
+const SINGLE_LANES: [usize; 2] = [15, 3];
+const PAIR_LANES: [usize; 2] = [6, 2];
 /// Pairs of faults that are tried without FAULT_MINUTES.
 const PAIRS: usize = 60;
 /// The same statement is met at most so often in one call.
 const OCCURRENCES: usize = 3;
 
-/// What a call sends to the database when nothing, or only what belongs to the scenario, goes wrong.
-async fn rehearse(lane: &Lane) -> BTreeMap<Scenario, Vec<Point>> {
-    let mut points = BTreeMap::new();
-    for (number, scenario) in Scenario::ALL.into_iter().filter(|scenario| scenario.exists()).enumerate() {
-        let name = format!("rehearsal{number}");
-        let schedule = lane.arrange(scenario, &name).await;
-        // The first call of a function opens its connection, which is no part of the call.
-        lane.api.function(scenario.function()).await;
-        lane.arm(&scenario.base(), &name).await;
-        lane.call(scenario.function(), &scenario.event(&name, &schedule, &lane.token)).await;
-        let trace = lane.interceptor.trace();
-        lane.clear(&scenario.base()).await;
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        let mut met = Vec::new();
-        for label in trace {
-            let occurrence = counts.entry(label.clone()).or_default();
-            *occurrence += 1;
-            met.push(Point { label, occurrence: *occurrence });
-        }
-        met.retain(|point| point.occurrence <= OCCURRENCES);
-        // What belongs to the scenario has its message already.
-        met.retain(|point| {
-            !scenario.base().iter().any(|base| matches!(base, Fault::Message(at, _) if at == point))
-        });
-        points.insert(scenario, met);
+/// What a call sends to the database when nothing but these faults goes wrong.
+async fn rehearse(lane: &Lane, scenario: Scenario, faults: &[Fault]) -> Vec<Point> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("rehearsal{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let faults: Vec<Fault> = scenario.base().into_iter().chain(faults.iter().cloned()).collect();
+    let schedule = lane.arrange(scenario, &name).await;
+    // The first call of a function opens its connection, which is no part of the call.
+    lane.api.function(scenario.function()).await;
+    lane.arm(&faults, &name).await;
+    lane.call(scenario.function(), &scenario.event(&name, &schedule, &lane.token)).await;
+    let trace = lane.interceptor.trace();
+    lane.clear(&faults).await;
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut met = Vec::new();
+    for label in trace {
+        let occurrence = counts.entry(label.clone()).or_default();
+        *occurrence += 1;
+        met.push(Point { label, occurrence: *occurrence });
     }
-    points
+    met.retain(|point| point.occurrence <= OCCURRENCES);
+    // What belongs to the scenario has its message already.
+    met.retain(|point| !faults.iter().any(|fault| matches!(fault, Fault::Message(at, _) if at == point)));
+    met
 }
 
 /// All single faults.
-fn singles(points: &BTreeMap<Scenario, Vec<Point>>) -> Vec<Case> {
+fn singles(points: &Points) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (scenario, points) in points {
+    for (scenario, points) in &points.healthy {
         let acts = ACTS.into_iter().chain(CODES.map(Act::Raise));
         let messages =
             points.iter().flat_map(|point| acts.clone().map(|act| Fault::Message(point.clone(), act)));
@@ -104,18 +103,16 @@ fn compatible(first: &Fault, second: &Fault) -> bool {
     }
 }
 
-/// The pairs that are always tried: an outbox in the way, and the answer to a change lost.
-fn named_pairs(singles: &[Case]) -> Vec<Case> {
-    let lost = singles.iter().filter(|case| match &case.faults[0] {
-        Fault::Message(point, Act::LoseAnswer | Act::CutDuring) => {
-            ["create_schedule", "cancel_schedule", "record_outcomes", "commit"]
-                .contains(&point.label.as_str())
+/// The pairs that are always tried: whatever is sent while the outbox is away, cut off in every way.
+fn without_outbox(points: &Points) -> Vec<Case> {
+    let acts = [Act::CutBefore, Act::CutDuring, Act::LoseAnswer, Act::Terminate];
+    let mut cases = Vec::new();
+    for (scenario, points) in &points.without_outbox {
+        for message in points.iter().flat_map(|point| acts.map(|act| Fault::Message(point.clone(), act))) {
+            cases.push(Case { scenario: *scenario, faults: vec![Fault::OutboxMissing, message] });
         }
-        _ => false,
-    });
-    let pair =
-        |case: &Case, other| Case { scenario: case.scenario, faults: vec![case.faults[0].clone(), other] };
-    lost.flat_map(|case| [pair(case, Fault::OutboxMissing), pair(case, Fault::LogsDenied)]).collect()
+    }
+    cases
 }
 
 /// What came of a series of cases.
@@ -126,21 +123,39 @@ struct Tally {
     failures: Mutex<Vec<(String, String)>>,
 }
 
-/// Plays cases, several at a time.
-async fn play(cases: impl Iterator<Item = Case> + Send + 'static) -> Arc<Tally> {
-    let cases = Arc::new(Mutex::new(cases.enumerate()));
+/// Cases to be played.
+type Queue = Box<dyn Iterator<Item = Case> + Send>;
+
+/// Plays two queues of cases, several at a time: slow ones, most of whose time is waiting, and fast ones meanwhile.
+async fn play(
+    [lanes, fast_lanes]: [usize; 2],
+    queues: [impl Iterator<Item = Case> + Send + 'static; 2],
+) -> Arc<Tally> {
     let tally = Arc::new(Tally::default());
-    let workers = (0..LANES).map(|_| tokio::spawn(work(Arc::clone(&cases), Arc::clone(&tally))));
+    let queues = Arc::new(Mutex::new(queues));
+    let workers = (0..lanes).map(|worker| {
+        let (queues, tally) = (Arc::clone(&queues), Arc::clone(&tally));
+        let next = move || {
+            let queues = &mut *queues.lock().unwrap_or_else(PoisonError::into_inner);
+            let [slow, fast] = queues;
+            if worker < fast_lanes {
+                fast.next().or_else(|| slow.next())
+            } else {
+                slow.next().or_else(|| fast.next())
+            }
+        };
+        tokio::spawn(work(next, tally))
+    });
     for worker in join_all(workers).await {
         worker.unwrap();
     }
     tally
 }
 
-async fn work(cases: Arc<Mutex<impl Iterator<Item = (usize, Case)>>>, tally: Arc<Tally>) {
-    let next = || cases.lock().unwrap_or_else(PoisonError::into_inner).next();
+async fn work(next: impl Fn() -> Option<Case>, tally: Arc<Tally>) {
     let mut lane = None;
-    while let Some((number, case)) = next() {
+    while let Some(case) = next() {
+        let number = tally.played.fetch_add(1, Ordering::Relaxed);
         let here = match lane.take() {
             Some(lane) => lane,
             None => {
@@ -153,7 +168,6 @@ async fn work(cases: Arc<Mutex<impl Iterator<Item = (usize, Case)>>>, tally: Arc
             }
         };
         let played = std::panic::AssertUnwindSafe(case.play(&here, number)).catch_unwind().await;
-        tally.played.fetch_add(1, Ordering::Relaxed);
         let found = match played {
             Ok(seen) => {
                 if seen.unreached > 0 {
@@ -203,14 +217,31 @@ impl Tally {
     }
 }
 
-/// The points of all scenarios, found once.
-async fn points() -> &'static BTreeMap<Scenario, Vec<Point>> {
-    static POINTS: OnceLock<BTreeMap<Scenario, Vec<Point>>> = OnceLock::new();
-    if let Some(points) = POINTS.get() {
-        return points;
+/// The points of each scenario.
+#[derive(Default)]
+struct Points {
+    healthy: BTreeMap<Scenario, Vec<Point>>,
+    without_outbox: BTreeMap<Scenario, Vec<Point>>,
+}
+
+impl Points {
+    /// Found once.
+    async fn find() -> &'static Self {
+        static POINTS: OnceCell<Points> = OnceCell::const_new();
+        let find = async || {
+            let lane = Lane::start().await;
+            let mut points = Self::default();
+            for scenario in Scenario::ALL.into_iter().filter(|scenario| scenario.exists()) {
+                points.healthy.insert(scenario, rehearse(&lane, scenario, &[]).await);
+            }
+            for scenario in [Scenario::Create, Scenario::Cancel, Scenario::Tick] {
+                let met = rehearse(&lane, scenario, &[Fault::OutboxMissing]).await;
+                points.without_outbox.insert(scenario, met);
+            }
+            points
+        };
+        POINTS.get_or_init(find).await
     }
-    let found = rehearse(&Lane::start().await).await;
-    POINTS.get_or_init(|| found)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -220,7 +251,8 @@ async fn fault_matrix_has_every_statement_of_the_service() {
     let statements: BTreeSet<String> =
         files.map(|file| file.file_stem().unwrap().to_string_lossy().into_owned()).collect();
 
-    let met: BTreeSet<String> = points().await.values().flatten().map(|point| point.label.clone()).collect();
+    let met: BTreeSet<String> =
+        Points::find().await.healthy.values().flatten().map(|point| point.label.clone()).collect();
 
     let missing: Vec<&String> = statements.difference(&met).collect();
     assert!(
@@ -233,20 +265,17 @@ async fn fault_matrix_has_every_statement_of_the_service() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_matrix_of_single_faults_keeps_all_invariants() {
     let began = Instant::now();
-    let mut cases = singles(points().await);
-    match settings::get("FAULT_CASE") {
-        None => {}
-        Some(wanted) => {
-            cases.extend(named_pairs(&cases));
-            cases.extend(pair_of(&cases, &wanted));
-            cases.retain(|case| case.to_string().contains(&wanted));
-            assert!(!cases.is_empty(), "there is no case {wanted}");
-        }
+    let points = Points::find().await;
+    let mut cases = singles(points);
+    if let Some(wanted) = settings::get("FAULT_CASE") {
+        cases.extend(pair_of(&cases, &wanted));
+        cases.extend(without_outbox(points));
+        cases.retain(|case| case.to_string().contains(&wanted));
+        assert!(!cases.is_empty(), "there is no case {wanted}");
     }
-    // The slow ones first: they wait while the others work.
-    cases.sort_by_key(|case| !case.faults.iter().any(Fault::is_slow));
+    let (slow, fast) = cases.into_iter().partition(|case| case.faults.iter().any(Fault::is_slow));
 
-    let tally = play(cases.into_iter()).await;
+    let tally = play(SINGLE_LANES, [slow, fast].map(Vec::into_iter)).await;
 
     tally.assert_fine("single faults", began);
     let unreached = tally.unreached.lock().unwrap();
@@ -260,7 +289,8 @@ async fn fault_matrix_of_pairs_keeps_all_invariants() {
         return;
     }
     let began = Instant::now();
-    let singles: &'static [Case] = Box::leak(singles(points().await).into_boxed_slice());
+    let points = Points::find().await;
+    let singles: &'static [Case] = Box::leak(singles(points).into_boxed_slice());
     let number = |name: &str| settings::get(name).map(|value| value.parse::<u64>().unwrap());
     let seed = number("FAULT_SEED").unwrap_or(1);
     let minutes = number("FAULT_MINUTES");
@@ -269,7 +299,8 @@ async fn fault_matrix_of_pairs_keeps_all_invariants() {
     let sample =
         pairs(singles, seed).take(count).take_while(move |_| end.is_none_or(|end| Instant::now() < end));
 
-    let tally = play(named_pairs(singles).into_iter().chain(sample)).await;
+    let tally =
+        play(PAIR_LANES, [Box::new(sample) as Queue, Box::new(without_outbox(points).into_iter())]).await;
 
     tally.assert_fine("pairs of faults", began);
 }
