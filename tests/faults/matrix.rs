@@ -234,7 +234,7 @@ impl Points {
             for scenario in Scenario::ALL.into_iter().filter(|scenario| scenario.exists()) {
                 points.healthy.insert(scenario, rehearse(&lane, scenario, &[]).await);
             }
-            for scenario in [Scenario::Create, Scenario::Cancel, Scenario::Tick] {
+            for scenario in [Scenario::Create, Scenario::CreateAgain, Scenario::Cancel, Scenario::Tick] {
                 let met = rehearse(&lane, scenario, &[Fault::OutboxMissing]).await;
                 points.without_outbox.insert(scenario, met);
             }
