@@ -23,5 +23,8 @@ mod case;
 mod check;
 mod fault;
 mod lane;
+mod locks;
+mod losses;
 mod matrix;
 mod scenario;
+mod size;
