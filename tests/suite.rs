@@ -5,11 +5,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod adoption;
 mod api;
 mod audit;
 mod cloudwatch_fake;
 mod database;
 mod deploy;
+mod faults;
 mod fuzz;
 mod http;
 mod idempotency;

@@ -14,6 +14,7 @@
 //! - [`openapi`]: what `docs/openapi.yaml` says, held against every answer;
 //! - [`postgres`]: a whole server, for tests that stop it;
 //! - [`proxy`]: a network that fails;
+//! - [`interceptor`]: a network that fails at a chosen statement;
 //! - [`sam`]: the stack's settings for SAM CLI.
 
 pub mod api;
@@ -27,6 +28,7 @@ pub mod front;
 pub mod gateway;
 pub mod guard;
 pub mod http;
+pub mod interceptor;
 pub mod lambda;
 pub mod logs;
 pub mod openapi;

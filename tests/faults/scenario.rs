@@ -1,0 +1,167 @@
+//! What is called while a fault is there, on flags of the case's own.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use harness::api::{cancel_request, create_request, list_request, tick_event};
+use harness::gateway::Request;
+use harness::interceptor::Act;
+use serde_json::{Value, json};
+
+use super::fault::{self, Fault, Level, Point};
+use crate::support::in_seconds;
+
+/// A call of one function.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Scenario {
+    /// A create with an idempotency key.
+    Create,
+    /// A create without a key whose first answer was lost: the service repeats the statement and meets its own row.
+    CreateAgain,
+    /// A cancel of a pending schedule.
+    Cancel,
+    /// A page of a flag's schedules.
+    List,
+    /// One schedule.
+    Get,
+    /// A page across flags.
+    ListAll,
+    /// A tick with four due schedules of three flags, one of them invalid, and an event that stayed behind.
+    Tick,
+    /// A comparison of the trail with the database.
+    Verify,
+}
+
+impl Scenario {
+    pub const ALL: [Self; 8] = [
+        Self::Create,
+        Self::CreateAgain,
+        Self::Cancel,
+        Self::List,
+        Self::Get,
+        Self::ListAll,
+        Self::Tick,
+        Self::Verify,
+    ];
+
+    /// The function that is called.
+    pub fn function(self) -> &'static str {
+        match self {
+            Self::Create | Self::CreateAgain => "create-schedule",
+            Self::Cancel => "cancel-schedule",
+            Self::List | Self::Get | Self::ListAll => "list-schedules",
+            Self::Tick => "schedule-processor",
+            Self::Verify => "verify-trail",
+        }
+    }
+
+    /// Whether it is one of this release's: it has its function, and the function its route.
+    pub fn exists(self) -> bool {
+        let described = || {
+            let path = harness::settings::workspace().join("docs/openapi.yaml");
+            std::fs::read_to_string(path).unwrap_or_default()
+        };
+        match self {
+            Self::Get => described().contains("operationId: getSchedule"),
+            Self::ListAll => described().contains("/api/admin/schedules:"),
+            Self::Verify => harness::lambda::binary("verify-trail").is_ok(),
+            Self::Create | Self::CreateAgain | Self::Cancel | Self::List | Self::Tick => true,
+        }
+    }
+
+    /// Faults that belong to it.
+    pub fn base(self) -> Vec<Fault> {
+        match self {
+            Self::CreateAgain => {
+                let point = Point { label: "create_schedule".to_owned(), occurrence: 1 };
+                vec![Fault::Message(point, Act::LoseAnswer)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether it changes something.
+    pub fn writes(self) -> bool {
+        matches!(self, Self::Create | Self::CreateAgain | Self::Cancel | Self::Tick)
+    }
+
+    /// What it writes to, as triggers see it.
+    pub fn written(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Create => {
+                &[(fault::SCHEDULES, "INSERT"), (fault::OUTBOX, "INSERT"), (fault::OUTBOX, "DELETE")]
+            }
+            Self::Cancel => {
+                &[(fault::SCHEDULES, "UPDATE"), (fault::OUTBOX, "INSERT"), (fault::OUTBOX, "DELETE")]
+            }
+            Self::Tick => &[
+                (fault::FLAGS, "UPDATE"),
+                (fault::SCHEDULES, "UPDATE"),
+                (fault::OUTBOX, "INSERT"),
+                (fault::OUTBOX, "DELETE"),
+            ],
+            Self::CreateAgain | Self::List | Self::Get | Self::ListAll | Self::Verify => &[],
+        }
+    }
+
+    /// The faults besides those of messages.
+    pub fn other_faults(self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for (table, operation) in self.written() {
+            for code in fault::CODES {
+                faults.push(Fault::Trigger(table, operation, Level::Row, code));
+                faults.push(Fault::Trigger(table, operation, Level::Statement, code));
+            }
+        }
+        if self != Self::CreateAgain {
+            faults.extend(fault::TABLES.map(Fault::TableLocked));
+            faults.extend(fault::TABLES.map(Fault::RowsLocked));
+        }
+        if matches!(self, Self::Create | Self::Cancel | Self::Tick) {
+            faults.extend([Fault::OutboxMissing, Fault::OutboxRefused]);
+            faults.extend([Fault::LogsSlow, Fault::LogsDown, Fault::LogsDenied]);
+        }
+        faults
+    }
+
+    /// The event of the call: `name` begins the keys of the case's flags, `schedule` is the one that is there.
+    pub fn event(self, name: &str, schedule: &str, token: &str) -> Value {
+        let flag = format!("{name}-a");
+        let request = match self {
+            Self::Create => create_request(&flag, "", &body()).header("idempotency-key", name),
+            Self::CreateAgain => create_request(&flag, "", &body()),
+            Self::Cancel => cancel_request(&flag, schedule, "reason=changed%20my%20mind"),
+            Self::List => list_request(&flag, "limit=2"),
+            Self::Get => Request::new("GET", harness::api::SCHEDULE)
+                .path_parameter("flagKey", &flag)
+                .path_parameter("scheduleId", schedule),
+            Self::ListAll => Request::new("GET", "/api/admin/schedules"),
+            Self::Tick => return tick_event(),
+            Self::Verify => return json!({}),
+        };
+        request.bearer(token).event()
+    }
+}
+
+/// The same body in every attempt: a retry with another one would be another request.
+fn body() -> Value {
+    static BODY: OnceLock<Value> = OnceLock::new();
+    let body =
+        || json!({"scheduled_at": in_seconds(3600), "updates": {"enabled": true, "rollout_percentage": 30}});
+    BODY.get_or_init(body).clone()
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Create => "create",
+            Self::CreateAgain => "create-again",
+            Self::Cancel => "cancel",
+            Self::List => "list",
+            Self::Get => "get",
+            Self::ListAll => "list-all",
+            Self::Tick => "tick",
+            Self::Verify => "verify",
+        })
+    }
+}
