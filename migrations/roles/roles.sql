@@ -46,20 +46,20 @@ grant usage, create on schema public to flag_schedules_migrate;
 -- Limits nest: a lock's < a statement's < what the service waits for an answer < the function's; docs/operations.md has them
 -- all. A migration waits for a table's lock for less time than others wait behind it. The functions count on seeing what
 -- others have committed while they waited for a lock, whatever the database's default isolation is.
-alter role flag_schedules_api set default_transaction_isolation = 'read committed';
 alter role flag_schedules_api set lock_timeout = '2s';
 alter role flag_schedules_api set statement_timeout = '4s';
 alter role flag_schedules_api set idle_in_transaction_session_timeout = '10s';
+alter role flag_schedules_api set default_transaction_isolation = 'read committed';
 
-alter role flag_schedules_processor set default_transaction_isolation = 'read committed';
 alter role flag_schedules_processor set lock_timeout = '2s';
 alter role flag_schedules_processor set statement_timeout = '5s';
 alter role flag_schedules_processor set idle_in_transaction_session_timeout = '10s';
+alter role flag_schedules_processor set default_transaction_isolation = 'read committed';
 
-alter role flag_schedules_migrate set default_transaction_isolation = 'read committed';
 alter role flag_schedules_migrate set lock_timeout = '1s';
 alter role flag_schedules_migrate set statement_timeout = '50s';
 alter role flag_schedules_migrate set idle_in_transaction_session_timeout = '60s';
+alter role flag_schedules_migrate set default_transaction_isolation = 'read committed';
 
 -- A grant by somebody who may not give it is no error to PostgreSQL, only a warning.
 do $$

@@ -89,9 +89,15 @@ fn may_pass(error: &OpenError) -> bool {
 }
 
 fn is_final(message: &str) -> bool {
-    ["authentication failed", "no such database", "no such user", "SSL required", "not allowed"]
-        .iter()
-        .any(|words| message.contains(words))
+    let final_words = [
+        "authentication failed",
+        "no such database",
+        "no such user",
+        "does not exist",
+        "SSL required",
+        "not allowed",
+    ];
+    final_words.iter().any(|words| message.contains(words))
 }
 
 /// Refused, unreachable, an unknown name, too slow, closed half way; but nothing that TLS or the driver objects to.
@@ -101,7 +107,8 @@ fn is_broken_connection(error: &Error) -> bool {
         // What rustls objects to comes in an I/O error, of the first kind.
         let objections =
             [io::ErrorKind::InvalidData, io::ErrorKind::InvalidInput, io::ErrorKind::PermissionDenied];
-        return !objections.contains(&error.kind()) && !error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+        return !objections.contains(&error.kind())
+            && !error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
     }
     let text = error.to_string();
     error.is_closed() || ["timeout", "error connecting to server"].iter().any(|start| text.starts_with(start))

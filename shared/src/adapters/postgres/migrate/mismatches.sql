@@ -93,7 +93,10 @@ mismatch (place, name, attnum, said, proof) as (
 
     union all
     select place, name, 0, format('%s is %s, but must be %s', name, state,
-        case when name = 'audit_outbox' then 'made by `migrate`: rename it' else 'an ordinary table' end), null
+        case
+            when name = 'audit_outbox' and state <> 'missing' then 'made by `migrate`: rename it'
+            else 'an ordinary table'
+        end), null
     from relation
     where state <> 'usable' and not (state = 'missing' and $2::boolean)
 

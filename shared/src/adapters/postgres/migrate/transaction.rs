@@ -115,7 +115,8 @@ mod tests {
         let landed: Vec<_> = runner.get_migrations().iter().filter_map(Migration::sql).collect();
 
         for (said, run) in QUALIFIED {
-            let sql = landed.iter().find(|sql| sql.contains(said)).unwrap_or_else(|| panic!("nobody says {said}"));
+            let sql =
+                landed.iter().find(|sql| sql.contains(said)).unwrap_or_else(|| panic!("nobody says {said}"));
             let instead = qualified(sql);
             assert!(instead.contains(run) && !instead.contains(said), "{instead}");
         }

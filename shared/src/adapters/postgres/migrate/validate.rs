@@ -55,7 +55,8 @@ pub(super) async fn mismatches(client: &Client, stage: Stage) -> Result<Mismatch
 }
 
 async fn in_schema(client: &Client, schema: &str, stage: Stage) -> Result<Vec<String>, Error> {
-    let history = client.query_typed(HISTORY_MISMATCHES, &[(&schema, Type::TEXT), (&HISTORY, Type::TEXT)]).await?;
+    let history =
+        client.query_typed(HISTORY_MISMATCHES, &[(&schema, Type::TEXT), (&HISTORY, Type::TEXT)]).await?;
     // The table, quoted, if it is there.
     let table: Option<String> = history.first().and_then(|row| row.get("history"));
     let mut all: Vec<String> = history.iter().filter_map(|row| row.get("said")).collect();
