@@ -73,7 +73,7 @@ async fn a_failed_migrate_leaves_nothing_in_a_pooled_connection_either() {
 
     let told = refusal(&migrate_at(&pool.url()).await).await;
 
-    assert!(told.contains("audit_outbox is there already"), "{told}");
+    assert!(told.contains("audit_outbox is not ours"), "{told}");
     assert_eq!(session(&client).await, untouched);
 }
 

@@ -55,7 +55,7 @@ const CASES: &[(&str, &[&str])] = &[
     ),
     (
         "alter table feature_flags drop enabled, add enabled boolean generated always as (flag_key = 'a') stored",
-        &["feature_flags.enabled is boolean generated always as (…), but must be boolean that can be written"],
+        &["feature_flags.enabled is boolean generated always as (...), but must be boolean that can be written"],
     ),
     (
         "alter table feature_flags alter rollout_percentage type smallint",
@@ -168,7 +168,7 @@ const CASES: &[(&str, &[&str])] = &[
     ),
     (
         "alter table feature_flag_schedules add error_code text generated always as ('none') stored",
-        &["feature_flag_schedules.error_code is text generated always as (…), but must be text that can be written"],
+        &["feature_flag_schedules.error_code is text generated always as (...), but must be text that can be written"],
     ),
     (
         "alter table feature_flag_schedules alter error_message type varchar(40);
@@ -198,18 +198,19 @@ const CASES: &[(&str, &[&str])] = &[
     // The outbox.
     (
         "create table audit_outbox (event_id uuid primary key)",
-        &["audit_outbox is there already, made by somebody else, but must be made by `migrate`: rename it"],
+        &["audit_outbox is not ours (relation \"audit_outbox\" already exists), \
+           but must be made by the migration create_audit_outbox: rename it"],
     ),
     (
         "create view audit_outbox as select 1 as event_id",
-        &["audit_outbox is a view, but must be made by `migrate`: rename it"],
+        &["audit_outbox is a view, but must be made by the migration create_audit_outbox: rename it"],
     ),
 ];
 
 /// What another tool may have made differently, and the code can use.
 const ACCEPTED: &[&str] = &[
     "",
-    "alter table feature_flags alter flag_key type text, alter environment type varchar(8)",
+    "alter table feature_flags alter flag_key type text, alter environment type varchar(10)",
     "alter table feature_flags alter enabled drop not null, alter rollout_percentage drop not null",
     "alter table feature_flags alter updated_at type timestamptz, drop created_at",
     "alter table feature_flags alter updated_at drop not null, alter created_at type date",
@@ -359,6 +360,22 @@ async fn a_table_that_was_changed_after_it_was_migrated_is_refused() {
         "audit_outbox.written_at has no default, but must have one",
     ];
     assert_eq!(sentences(&told), expected);
+}
+
+#[tokio::test]
+async fn a_column_that_postgresql_does_not_widen_is_named_and_nothing_changes() {
+    let (_database, client, migrate) = database().await;
+    let inherited = "create table messages (error_message varchar(40));
+        alter table feature_flag_schedules alter error_message type varchar(40), inherit messages";
+    reset(&client, inherited).await;
+    let before = schema::dump(&client).await;
+
+    let told = refusal(&migrate).await;
+
+    let expected =
+        "feature_flag_schedules.error_message cannot be widened to text: cannot alter inherited column";
+    assert!(told.contains("widen_schedule_texts") && told.contains(expected), "{told}");
+    assert_eq!(schema::dump(&client).await, before);
 }
 
 #[tokio::test]

@@ -6,17 +6,29 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::ClientWrapper;
-use tokio::time::{sleep, timeout_at};
+use thiserror::Error as ThisError;
+use tokio::time::{sleep, timeout, timeout_at};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
 use super::super::opening::{OpenError, Opener};
-use super::{AFTER_DEADLINE, MigrateError, Progress, RETRY_LIMIT};
+use super::{AFTER_DEADLINE, ATTEMPT_LIMIT, MigrateError, Progress, RETRY_LIMIT};
 use crate::error::chain;
 
 /// The first pause between two attempts; each further one is twice as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Why an attempt failed.
+#[derive(Debug, ThisError)]
+enum AttemptError {
+    /// No connection, or no transaction.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The server, or a pooler without one, keeps us waiting.
+    #[error("no answer within {ATTEMPT_LIMIT:?}")]
+    NoAnswer,
+}
 
 /// Opens a connection and begins the transaction, trying again until the deadline, or for [`RETRY_LIMIT`].
 pub(super) async fn begin(
@@ -26,7 +38,7 @@ pub(super) async fn begin(
 ) -> Result<ClientWrapper, MigrateError> {
     let until = deadline.min(Instant::now() + RETRY_LIMIT);
     let mut pause = FIRST_PAUSE;
-    let mut last: Option<OpenError> = None;
+    let mut last: Option<AttemptError> = None;
     loop {
         let error = match timeout_at(until.into(), attempt(opener, deadline, progress)).await {
             Ok(Ok(client)) => return Ok(client),
@@ -52,6 +64,15 @@ async fn attempt(
     opener: &Opener,
     deadline: Instant,
     progress: &Progress,
+) -> Result<ClientWrapper, AttemptError> {
+    let beginning = timeout(ATTEMPT_LIMIT, begin_once(opener, deadline, progress));
+    Ok(beginning.await.map_err(|_| AttemptError::NoAnswer)??)
+}
+
+async fn begin_once(
+    opener: &Opener,
+    deadline: Instant,
+    progress: &Progress,
 ) -> Result<ClientWrapper, OpenError> {
     let client = opener.open().await?;
     // Another migrator may need longer than the role's limits, and so may making an index; but what outlives this process
@@ -73,8 +94,12 @@ async fn attempt(
 
 /// Whether waiting may help: nobody listens, the name is not known yet, the server starts, stops or is full. Not for what
 /// only a person can put right: password, role, database, certificate.
-fn may_pass(error: &OpenError) -> bool {
-    let OpenError::Driver(error) = error else { return false };
+fn may_pass(error: &AttemptError) -> bool {
+    let error = match error {
+        AttemptError::NoAnswer => return true,
+        AttemptError::Open(OpenError::Token(_)) => return false,
+        AttemptError::Open(OpenError::Driver(error)) => error,
+    };
     match error.as_db_error() {
         Some(server) => match server.code() {
             &SqlState::TOO_MANY_CONNECTIONS

@@ -50,7 +50,7 @@ relation as (
             when c.relkind = 'f' then 'a foreign table'
             when c.relkind <> 'r' then format('a relation of kind "%s"', c.relkind)
             when c.relpersistence = 'u' then 'an unlogged table, which a crash empties'
-            when r.name = 'audit_outbox' and not $3::boolean then 'there already, made by somebody else'
+            when r.name = 'audit_outbox' and not $3::boolean then 'not ours (relation "audit_outbox" already exists)'
             else 'usable'
         end as state
     from (values (1, 'feature_flags'), (2, 'feature_flag_schedules'), (3, 'audit_outbox')) as r (place, name)
@@ -67,7 +67,7 @@ actual as (
             case t.typtype when 'e' then 'the enum ' when 'd' then 'the domain ' end,
             format_type(a.atttypid, a.atttypmod),
             case when a.attnotnull then ' not null' end,
-            case when a.attgenerated <> '' then ' generated always as (…)' when a.attidentity = 'a' then ' generated always as identity' end
+            case when a.attgenerated <> '' then ' generated always as (...)' when a.attidentity = 'a' then ' generated always as identity' end
         ) as words
     from relation
     join pg_attribute a on a.attrelid = relation.oid and a.attnum > 0 and not a.attisdropped
@@ -94,7 +94,7 @@ mismatch (place, name, attnum, said, proof) as (
     union all
     select place, name, 0, format('%s is %s, but must be %s', name, state,
         case
-            when name = 'audit_outbox' and state <> 'missing' then 'made by `migrate`: rename it'
+            when name = 'audit_outbox' and state <> 'missing' then 'made by the migration create_audit_outbox: rename it'
             else 'an ordinary table'
         end), null
     from relation

@@ -31,8 +31,10 @@ const GRANTS: &str = include_str!("../../../../../migrations/roles/grants.sql");
 const LOCK: i64 = 0x666c_6167_7363_6865;
 /// Where refinery keeps what it has applied. Not its default name: the flags' owner may use refinery in this database.
 const HISTORY: &str = "flag_schedules_schema_history";
-/// One attempt to connect may take this long.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// Connecting to one address of the server may take this long: of several, the first may be gone.
+const CONNECT_LIMIT: Duration = Duration::from_secs(4);
+/// One attempt to connect may take this long, until the server has let us in.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
 /// All attempts to connect may take this long: a database that starts or fails over is there by then.
 const RETRY_LIMIT: Duration = Duration::from_secs(120);
 /// A statement that nobody has cancelled ends this long after the deadline.
