@@ -379,6 +379,20 @@ async fn a_column_that_postgresql_does_not_widen_is_named_and_nothing_changes() 
 }
 
 #[tokio::test]
+async fn an_index_whose_name_is_taken_is_missed_and_nothing_changes() {
+    let (_database, client, migrate) = database().await;
+    reset(&client, "create table feature_flag_schedules_idempotency_idx (id int)").await;
+    let before = schema::dump(&client).await;
+
+    let told = refusal(&migrate).await;
+
+    let expected = "feature_flag_schedules has no valid unique index on (flag_id, created_by, idempotency_key) \
+                    where idempotency_key is not null, but must have one";
+    assert_eq!(sentences(&told), [expected]);
+    assert_eq!(schema::dump(&client).await, before);
+}
+
+#[tokio::test]
 async fn a_database_of_another_encoding_is_refused() {
     let own = Database::empty().await;
     let superuser = own.connect_as_superuser().await;

@@ -86,6 +86,13 @@ judged as (
     join relation on relation.name = r.relation and relation.state = 'usable'
     left join actual a on a.relation = r.relation and a.name = r.name
 ),
+-- What must be unique, in any order of the columns; the condition as PostgreSQL prints it. A migration makes each index,
+-- unless its name is taken.
+uniqueness (relation, columns, condition, words) as (values
+    ('feature_flags', '{environment,flag_key}'::text[], null, '(flag_key, environment)'),
+    ('feature_flag_schedules', '{created_by,flag_id,idempotency_key}', '(idempotency_key IS NOT NULL)',
+        '(flag_id, created_by, idempotency_key) where idempotency_key is not null')
+),
 mismatch (place, name, attnum, said, proof) as (
     select 0, '', 0, format('the database''s encoding is %s, but must be UTF8', pg_encoding_to_char(d.encoding)), null
     from pg_database d
@@ -177,6 +184,21 @@ mismatch (place, name, attnum, said, proof) as (
             where i.indrelid = j.oid and i.indisunique and i.indisvalid and i.indpred is null
                 and i.indnkeyatts = 1 and i.indkey[0] = j.attnum
         )
+
+    union all
+    select relation.place, relation.name, 1600, format('%s has no valid unique index on %s, but must have one', u.relation, u.words), null
+    from uniqueness u
+    join relation on relation.name = u.relation and relation.state = 'usable'
+    where not $2::boolean and not exists (
+        select from pg_index i
+        where i.indrelid = relation.oid and i.indisunique and i.indisvalid and i.indexprs is null
+            and pg_get_expr(i.indpred, i.indrelid) is not distinct from u.condition
+            and u.columns = (
+                select array_agg(a.attname::text order by a.attname)
+                from unnest(i.indkey[0 : i.indnkeyatts - 1]) as k (attnum)
+                join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+            )
+    )
 
     union all
     select j.place, j.relation, j.attnum, format('feature_flag_schedules.flag_id has %s, but must have a validated one to feature_flags (id)',
