@@ -6,9 +6,14 @@ mod cloudformation;
 mod custom_resource;
 mod empty;
 mod failing;
+mod line_endings;
 mod out_of_time;
+mod pooled;
 mod schema;
+mod strangers;
 mod together;
+mod unusable;
+mod waiting;
 
 use std::time::{Duration, Instant};
 
