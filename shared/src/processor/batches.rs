@@ -17,7 +17,7 @@ use crate::ports::{
 };
 
 /// Schedules in one batch, at most: it bounds memory and time, whatever is due.
-const BATCH: u16 = 1_000;
+pub(super) const BATCH: u16 = 1_000;
 /// A whole batch may take this long, longer than the server's statement timeout for one statement of it.
 const BATCH_LIMIT: Duration = Duration::from_secs(10);
 /// A batch that was made smaller may take this long.

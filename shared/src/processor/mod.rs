@@ -1,6 +1,8 @@
 //! One tick: apply what is due, then deliver audit events.
 
 mod batches;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
