@@ -85,6 +85,9 @@ impl Bench {
     }
 }
 
+/// What a log does with a batch.
+type Log = fn(&[LogEvent]) -> Result<Vec<usize>, PutError>;
+
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
@@ -390,8 +393,7 @@ fn direct(reason: &str) -> AuditEvent {
 
 #[tokio::test]
 async fn a_log_that_accepts_nothing_kills_no_event() {
-    let logs: [fn(&[LogEvent]) -> Result<Vec<usize>, PutError>; 2] =
-        [invalid, |batch| Ok((0..batch.len()).collect())];
+    let logs: [Log; 2] = [invalid, |batch| Ok((0..batch.len()).collect())];
     for (count, refuses) in [(1, logs[0]), (1, logs[1]), (300, logs[0]), (300, logs[1]), (4_000, logs[0])] {
         let bench = Bench::new(refuses);
         for _ in 0..count {
