@@ -113,7 +113,7 @@ impl AuditTrail {
             for index in carrier.unanswered() {
                 batch.events[index].unanswered();
             }
-            fruitless += usize::from(fates.iter().any(|fate| *fate == Fate::Kept));
+            fruitless += usize::from(fates.contains(&Fate::Kept));
             let mut fates = fates.into_iter();
             total.held += batch.events.len();
             batch.events.retain_mut(|direct| match fates.next() {
