@@ -30,6 +30,15 @@ pub enum StoreError {
         #[source]
         source: Source,
     },
+    /// A constraint or a trigger rejected the row.
+    #[error("the database rejected the row: {message}")]
+    Rejected {
+        /// The message that PostgreSQL returned.
+        message: String,
+        /// The whole error.
+        #[source]
+        source: Source,
+    },
     /// The database refused a statement in a way that this service should have known: a bug, a missing permission, or
     /// a schema that is not up to date.
     #[error("the database refused a statement")]

@@ -16,6 +16,7 @@ impl TickFailed {
     pub fn new(error: &StoreError) -> Self {
         let error_type = match error {
             StoreError::Unavailable(_) => "DatabaseUnavailable",
+            StoreError::Rejected { .. } => "DatabaseRefused",
             StoreError::Corrupt { .. } => "CorruptRow",
             StoreError::Refused(_) => "DatabaseRefused",
         };

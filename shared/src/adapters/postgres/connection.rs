@@ -249,6 +249,7 @@ impl QueryError {
         match self {
             Self::Driver(error) => fault(error),
             Self::Store(StoreError::Unavailable(_)) => Fault::Unavailable,
+            Self::Store(StoreError::Rejected { .. }) => Fault::Data,
             Self::Store(StoreError::Refused(_) | StoreError::Corrupt { .. }) => Fault::Other,
         }
     }
