@@ -10,6 +10,7 @@ mod line_endings;
 mod out_of_time;
 mod pooled;
 mod schema;
+mod shapes;
 mod strangers;
 mod together;
 mod unusable;
