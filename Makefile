@@ -42,6 +42,7 @@ lint: setup ## Checks formatting, lints and the template
 
 # Eight at a time, for they mostly wait. With T, only the tests that it names: the quick way while working on one.
 test: $(if $(T),setup,lint) ## Checks everything that CI checks
+	@python3 tests/harness/pgbouncer.py
 	@echo "building (takes minutes the first time)"
 	@cargo build $(LOCAL) --bins
 	@cargo test $(LOCAL) --no-run

@@ -1,18 +1,19 @@
 -- What the roles of roles.sql may do with the tables: what the statements of this release need, and no more. Run by `migrate`
 -- after the migrations, every time, as the owner of the tables; so a release that needs more brings it along. Nothing is
--- ever taken back here: the previous release may still be running.
+-- ever taken back here: the previous release may still be running. Every function and operator is named with its schema:
+-- what somebody has made in `public` must not run with our rights.
 
 do $$
 begin
     -- A database in which roles.sql has not been run has its own ways.
-    if 2 <> (
-        select count(distinct role.rolname)
-        from pg_database database
-        cross join aclexplode(database.datacl) granted
-        join pg_roles role on role.oid = granted.grantee
-        where database.datname = current_database()
-            and granted.privilege_type = 'CONNECT'
-            and role.rolname in ('flag_schedules_api', 'flag_schedules_processor')
+    if 2 operator(pg_catalog.<>) (
+        select pg_catalog.count(distinct role.rolname)
+        from pg_catalog.pg_database database
+        cross join pg_catalog.aclexplode(database.datacl) granted
+        join pg_catalog.pg_roles role on role.oid operator(pg_catalog.=) granted.grantee
+        where database.datname operator(pg_catalog.=) pg_catalog.current_database()
+            and granted.privilege_type operator(pg_catalog.=) 'CONNECT'
+            and role.rolname operator(pg_catalog.=) any ('{flag_schedules_api,flag_schedules_processor}'::pg_catalog.name[])
     ) then
         return;
     end if;

@@ -6,32 +6,35 @@
 
 do $$
 declare
-    service_role text;
+    service_role pg_catalog.text;
     adopted record;
 begin
     foreach service_role in array array['flag_schedules_migrate', 'flag_schedules_api', 'flag_schedules_processor'] loop
-        if not exists (select from pg_roles where rolname = service_role) then
-            execute format('create role %I login', service_role);
+        if not exists (
+            select from pg_catalog.pg_roles where rolname operator(pg_catalog.=) service_role::pg_catalog.name
+        ) then
+            execute pg_catalog.format('create role %I login', service_role);
         end if;
         -- Also the sign for `migrate` that this is a database of these roles: a server's roles are there for all of its databases.
-        execute format('grant connect on database %I to %I', current_database(), service_role);
+        execute pg_catalog.format(
+            'grant connect on database %I to %I', pg_catalog.current_database(), service_role
+        );
     end loop;
 
     -- Tables that are there already: whoever alters a table has to own it, or be a member of the role that does.
     for adopted in
-        select c.relname as name, c.relowner::regrole as owner
-        from pg_class c
-        where c.oid in (
-                to_regclass('public.feature_flags'),
-                to_regclass('public.feature_flag_schedules'),
-                to_regclass('public.audit_outbox'),
-                to_regclass('public.flag_schedules_schema_history')
+        select c.relname as name, c.relowner::pg_catalog.regrole as owner
+        from pg_catalog.pg_class c
+        join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.relnamespace
+        where n.nspname operator(pg_catalog.=) 'public'
+            and c.relname operator(pg_catalog.=) any (
+                '{feature_flags,feature_flag_schedules,audit_outbox,flag_schedules_schema_history}'::pg_catalog.name[]
             )
-            and not pg_has_role('flag_schedules_migrate', c.relowner, 'usage')
+            and not pg_catalog.pg_has_role('flag_schedules_migrate', c.relowner, 'usage')
         order by c.relname
     loop
         raise warning '% belongs to %, and flag_schedules_migrate may not alter it', adopted.name, adopted.owner
-            using hint = format('grant %s to flag_schedules_migrate, or: alter table %s owner to flag_schedules_migrate '
+            using hint = pg_catalog.format('grant %s to flag_schedules_migrate, or: alter table %s owner to flag_schedules_migrate '
                 '(after: grant flag_schedules_migrate to current_user)', adopted.owner, adopted.name);
     end loop;
 end
@@ -41,32 +44,38 @@ grant usage on schema public to flag_schedules_api, flag_schedules_processor;
 grant usage, create on schema public to flag_schedules_migrate;
 
 -- Limits nest: a lock's < a statement's < what the service waits for an answer < the function's; docs/operations.md has them
--- all. A migration waits for a table's lock for less time than others wait behind it.
+-- all. A migration waits for a table's lock for less time than others wait behind it. The functions count on seeing what
+-- others have committed while they waited for a lock, whatever the database's default isolation is.
 alter role flag_schedules_api set lock_timeout = '2s';
 alter role flag_schedules_api set statement_timeout = '4s';
 alter role flag_schedules_api set idle_in_transaction_session_timeout = '10s';
+alter role flag_schedules_api set default_transaction_isolation = 'read committed';
 
 alter role flag_schedules_processor set lock_timeout = '2s';
 alter role flag_schedules_processor set statement_timeout = '5s';
 alter role flag_schedules_processor set idle_in_transaction_session_timeout = '10s';
+alter role flag_schedules_processor set default_transaction_isolation = 'read committed';
 
 alter role flag_schedules_migrate set lock_timeout = '1s';
 alter role flag_schedules_migrate set statement_timeout = '50s';
 alter role flag_schedules_migrate set idle_in_transaction_session_timeout = '60s';
+alter role flag_schedules_migrate set default_transaction_isolation = 'read committed';
 
 -- A grant by somebody who may not give it is no error to PostgreSQL, only a warning.
 do $$
 begin
-    if 3 <> (
-        select count(distinct granted.grantee)
-        from pg_database database
-        cross join aclexplode(database.datacl) granted
-        where database.datname = current_database()
-            and granted.privilege_type = 'CONNECT'
-            and granted.grantee::regrole::text in
-                ('flag_schedules_migrate', 'flag_schedules_api', 'flag_schedules_processor')
-    ) or not has_schema_privilege('flag_schedules_migrate', 'public', 'create') then
-        raise exception 'the roles have not got their rights in %', current_database()
+    if 3 operator(pg_catalog.<>) (
+        select pg_catalog.count(distinct granted.grantee)
+        from pg_catalog.pg_database database
+        cross join pg_catalog.aclexplode(database.datacl) granted
+        join pg_catalog.pg_roles role on role.oid operator(pg_catalog.=) granted.grantee
+        where database.datname operator(pg_catalog.=) pg_catalog.current_database()
+            and granted.privilege_type operator(pg_catalog.=) 'CONNECT'
+            and role.rolname operator(pg_catalog.=) any (
+                '{flag_schedules_migrate,flag_schedules_api,flag_schedules_processor}'::pg_catalog.name[]
+            )
+    ) or not pg_catalog.has_schema_privilege('flag_schedules_migrate', 'public', 'create') then
+        raise exception 'the roles have not got their rights in %', pg_catalog.current_database()
             using hint = 'run this file as the owner of the database, or as a superuser';
     end if;
 end

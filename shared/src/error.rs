@@ -30,10 +30,32 @@ pub enum StoreError {
         #[source]
         source: Source,
     },
+    /// A constraint or a trigger rejected the row.
+    #[error("the database rejected the row: {message}")]
+    Rejected {
+        /// The message that PostgreSQL returned.
+        message: String,
+        /// The whole error.
+        #[source]
+        source: Source,
+    },
     /// The database refused a statement in a way that this service should have known: a bug, a missing permission, or
     /// a schema that is not up to date.
     #[error("the database refused a statement")]
     Refused(#[source] Source),
+}
+
+impl StoreError {
+    /// What the database says, for people: without the statement.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Rejected { message, .. } => message.clone(),
+            Self::Unavailable(source) | Self::Refused(source) | Self::Corrupt { source, .. } => {
+                chain(&**source)
+            }
+        }
+    }
 }
 
 /// Why a schedule could not be created, listed or cancelled.
@@ -49,7 +71,7 @@ pub enum ServiceError {
     #[error("the idempotency key was used before, for another change")]
     KeyReused,
     /// The schedule has reached its end already; here it is as it now stands.
-    #[error("the schedule is {}", .0.status.as_str())]
+    #[error("the schedule is {}", .0.status)]
     NotPending(Box<Schedule>),
     /// The database's clock says that `scheduled_at` is in the past or too far ahead.
     #[error("scheduled_at is not within the time that can be scheduled")]
@@ -68,6 +90,9 @@ pub enum PutError {
     /// Not now: not reachable, throttled, not permitted, or no such log group. Nothing is wrong with the events.
     #[error("CloudWatch Logs did not take the events")]
     Unavailable(#[source] Source),
+    /// Nobody knows: the batch was sent, and no answer came that says what became of it. It may be stored.
+    #[error("CloudWatch Logs may or may not have taken the events")]
+    Ambiguous(#[source] Source),
     /// The batch is not acceptable, whenever it is sent: at least one of its events is at fault.
     #[error("CloudWatch Logs refused the batch")]
     Invalid(#[source] Source),

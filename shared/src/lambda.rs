@@ -188,6 +188,7 @@ async fn terminated() {
 /// Delivers, and never panics: an extension that does ends the process.
 async fn flush(audit: &AuditTrail, deadline: Instant) {
     let end = (Instant::now() + FLUSH_LIMIT).min(deadline - FLUSH_RESERVE);
+    audit.begin_invocation();
     if AssertUnwindSafe(audit.flush(end)).catch_unwind().await.is_err() {
         tracing::error!("delivering audit events panicked; they stay in the outbox");
     }

@@ -21,6 +21,7 @@ pub fn line(report: &TickReport, function: &str, now: Timestamp) -> String {
         ("SchedulesFailedRejectedByDatabase", "Count", Some(report.failed_rejected_by_database)),
         ("SchedulesStillDue", "Count", report.still_due),
         ("FlagsLeft", "Count", Some(report.flags_left)),
+        ("FlagsLocked", "Count", Some(report.flags_locked)),
         ("OldestDueScheduleAge", "Milliseconds", report.oldest_due_age_ms),
         ("AuditEventsDelivered", "Count", Some(report.audit_delivered)),
         ("AuditBacklog", "Count", report.audit_backlog),

@@ -9,10 +9,12 @@ use uuid::Uuid;
 
 use crate::audit::AuditTrail;
 use crate::domain::admin::Caller;
-use crate::domain::audit_event::{EventContext, EventId, EventType};
+use crate::domain::audit_event::{EventContext, EventId};
 use crate::domain::flag::FlagAddress;
 use crate::domain::schedule::{IdempotencyKey, NewSchedule, Schedule, ScheduleId};
-use crate::domain::step::{Cancellation, Cancelled, Created, Creation, Page, PageQuery};
+use crate::domain::step::{
+    Cancellation, Cancelled, Created, Creation, EventRoute, Page, PageQuery, Recorded,
+};
 use crate::error::ServiceError;
 use crate::ports::ScheduleStore;
 
@@ -60,11 +62,8 @@ impl ScheduleService {
             event_id: EventId::new(),
             context: EventContext::of_admin(caller),
         };
-        match self.store.create(&creation).await? {
-            Created::Stored(recorded) => {
-                self.audit.record(creation.event_id, EventType::Created, creation.context, &recorded);
-                Ok(Creating::Created(recorded.schedule))
-            }
+        match self.store.create(&creation, &*self.audit).await? {
+            Created::Stored(recorded) => Ok(Creating::Created(self.committed(creation.event_id, *recorded))),
             Created::Replayed(schedule) => Ok(Creating::Replayed(*schedule)),
             Created::KeyReused => Err(ServiceError::KeyReused),
             Created::NoSuchFlag => Err(ServiceError::NoSuchFlag),
@@ -80,7 +79,7 @@ impl ScheduleService {
         self.store.list(flag, query).await?.ok_or(ServiceError::NoSuchFlag)
     }
 
-    /// Takes a pending schedule back. Audited as `flag_schedule.cancelled`.
+    /// Cancels a pending schedule. Audited as `flag_schedule.cancelled`.
     ///
     /// # Errors
     /// [`ServiceError::NoSuchFlag`], [`ServiceError::NoSuchSchedule`], [`ServiceError::NotPending`] with the schedule
@@ -100,19 +99,19 @@ impl ScheduleService {
             event_id: EventId::new(),
             context: EventContext::of_admin(caller),
         };
-        match self.store.cancel(&cancellation).await? {
-            Cancelled::Stored(recorded) => {
-                self.audit.record(
-                    cancellation.event_id,
-                    EventType::Cancelled,
-                    cancellation.context,
-                    &recorded,
-                );
-                Ok(recorded.schedule)
-            }
+        match self.store.cancel(&cancellation, &*self.audit).await? {
+            Cancelled::Stored(recorded) => Ok(self.committed(cancellation.event_id, *recorded)),
             Cancelled::NoSuchFlag => Err(ServiceError::NoSuchFlag),
             Cancelled::NoSuchSchedule => Err(ServiceError::NoSuchSchedule),
             Cancelled::NotPending(schedule) => Err(ServiceError::NotPending(schedule)),
         }
+    }
+    /// Tells the audit trail where the event of a committed change is.
+    fn committed(&self, event_id: EventId, recorded: Recorded) -> Schedule {
+        match recorded.event {
+            EventRoute::Outbox => self.audit.written(event_id),
+            EventRoute::Direct(event) => self.audit.send_directly(vec![*event]),
+        }
+        recorded.schedule
     }
 }

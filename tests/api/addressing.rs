@@ -5,7 +5,7 @@ use harness::gateway::Request;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{FLAG, api_with_flag, assert_problem, parameters, written};
+use super::{FLAG, answer, api_with_flag, assert_problem, parameters, written};
 use crate::support::{text, turn_on};
 
 /// One request to each endpoint for the same flag.
@@ -81,14 +81,97 @@ async fn a_flag_key_is_decoded_once_whoever_encoded_it() {
         assert_eq!(created.status, 201, "{sent}: {created:?}");
         assert_eq!(created.json["flag_key"], key, "{sent}");
 
-        // The Location is fit to be used: its segment leads back to the same flag.
+        // The Location is fit to be used: it leads back to the same flag.
         let location = created.header("location").unwrap_or_default();
-        let segments: Vec<_> = location.split('/').collect();
-        assert_eq!(segments.len(), 7, "{location}");
-        assert!(location.is_ascii() && !location.contains(' '), "{location}");
-        let cancelled = api.cancel(&admin, segments[4], segments[6], "").await;
+        let id = location.strip_prefix("schedule/").unwrap_or_else(|| panic!("{location}"));
+        let cancelled = api.cancel(&admin, sent, id, "").await;
         assert_eq!(cancelled.status, 200, "{location}: {cancelled:?}");
         assert_eq!(cancelled.json["id"], created.json["id"]);
+    }
+}
+
+#[tokio::test]
+async fn a_location_resolves_behind_any_base_path_and_leads_to_the_same_schedule() {
+    let (api, _) = api_with_flag().await;
+    let admin = api.admin();
+    let bases = ["https://api.example.test", "https://api.example.test/prod", "http://127.0.0.1:9000/a/b"];
+    let environments = [
+        ("production", ""),
+        ("staging", "environment=staging"),
+        ("ü&a=b+c d/%41?#", "environment=%C3%BC%26a%3Db%2Bc+d/%2541?%23"),
+    ];
+
+    for (environment, query) in environments {
+        if environment != "production" {
+            api.flag(FLAG, environment).await;
+        }
+        for base in bases {
+            let created = api.create(&admin, FLAG, query, &turn_on()).await;
+            assert_eq!(created.status, 201, "{query}: {created:?}");
+            assert_eq!(created.json["environment"], environment);
+            let location = created.header("location").unwrap_or_default();
+            assert!(location.bytes().all(|byte| byte.is_ascii_graphic()), "{location}");
+
+            let collection = format!("{base}/api/admin/flags/{FLAG}/schedule");
+            let resolved = resolve(&format!("{collection}?{query}"), location);
+
+            let of_flag = resolved.strip_prefix(&format!("{collection}/"));
+            let of_flag = of_flag.unwrap_or_else(|| panic!("{location} leads to {resolved}"));
+            let (id, query) = of_flag.split_once('?').unwrap_or((of_flag, ""));
+            let cancelled = api.cancel(&admin, FLAG, id, query).await;
+            assert_eq!(cancelled.status, 200, "{resolved}: {cancelled:?}");
+            assert_eq!(cancelled.json["id"], created.json["id"]);
+        }
+    }
+    assert_eq!(resolve("http://h/a/b?c", "d/e?f"), "http://h/a/d/e?f");
+}
+
+/// What a relative reference with a path and perhaps a query means at this address: RFC 3986 section 5.2, for a path
+/// without dot segments.
+fn resolve(address: &str, reference: &str) -> String {
+    assert!(!reference.starts_with('/') && !reference.contains(':'), "it is not relative: {reference}");
+    let path = address.split('?').next().unwrap_or_default();
+    let (folder, _) = path.rsplit_once('/').unwrap_or_default();
+    format!("{folder}/{reference}")
+}
+
+#[tokio::test]
+async fn a_query_whose_two_forms_differ_is_refused_on_every_endpoint() {
+    let (api, _) = api_with_flag().await;
+    api.flag(FLAG, "staging").await;
+    let before = written(&api).await;
+    let functions = ["create-schedule", "list-schedules", "cancel-schedule"];
+    let cases = [
+        (json!(null), json!({"environment": "staging"}), "environment"),
+        (json!(""), json!({"environment": "staging"}), "environment"),
+        (json!("environment=staging"), json!({}), "environment"),
+        (json!("environment=staging"), json!({"environment": "production"}), "environment"),
+        (json!("environment=staging"), json!({"environment": ["staging"]}), "environment"),
+        (json!("environment=staging"), json!({"environment": "staging", "reason": "x"}), "reason"),
+    ];
+
+    for (raw, map, parameter) in cases {
+        for (function, request) in functions.into_iter().zip(everywhere(FLAG, "")) {
+            let mut event = request.bearer(&api.admin()).event();
+            event["rawQueryString"] = raw.clone();
+            event["queryStringParameters"] = map.clone();
+            let refused = answer(&api, function, &event).await;
+
+            let case = format!("{function}, {raw}, {map}");
+            assert_problem(&refused, 400, "invalid_request", &case);
+            assert_eq!(parameters(&refused), [parameter], "{case}: {refused:?}");
+            let detail = text(&refused.json["errors"][0], "detail");
+            assert!(detail.contains("queryStringParameters"), "{case}: {detail}");
+        }
+    }
+
+    assert_eq!(written(&api).await, before);
+    let admin = api.admin();
+    for map in [json!({"environment": "staging"}), json!(null)] {
+        let mut event = create_request(FLAG, "environment=staging", &turn_on()).bearer(&admin).event();
+        event["queryStringParameters"] = map;
+        let created = answer(&api, "create-schedule", &event).await;
+        assert_eq!(created.json["environment"], "staging", "{created:?}");
     }
 }
 

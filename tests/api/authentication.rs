@@ -92,7 +92,7 @@ async fn a_good_token_is_good_in_all_its_forms() {
             "groups that are no text",
             bearer(&token().claim("cognito:groups", json!([1, null, "admin"])).sign()),
         ),
-        ("a long user id", bearer(&token().user(&"ü".repeat(500)).sign())),
+        ("the longest user id", bearer(&token().user(&"ü".repeat(256)).sign())),
         ("further claims", bearer(&token().claim("padding", "x".repeat(5_000)).sign())),
     ];
 

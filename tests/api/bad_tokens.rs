@@ -148,6 +148,7 @@ fn misfitting(api: &Api) -> Vec<(&'static str, String)> {
         ("sub", json!(null)),
         ("sub", json!(7)),
         ("sub", json!(["admin-1"])),
+        ("sub", json!("ü".repeat(257))),
         ("sub", json!("admin\n-1")),
         ("sub", json!("admin\0")),
         ("sub", json!("\u{1b}[31madmin")),

@@ -1,9 +1,10 @@
 //! Cancelling a schedule: only a pending one, only through its own flag, and only once.
 
+use harness::api::cancel_request;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{FLAG, api_with_flag, assert_problem, parameters, written};
+use super::{FLAG, api_with_flag, assert_problem, parameters, pointers, written};
 use crate::support::{A_MOMENT, only, text, turn_on};
 
 #[tokio::test]
@@ -156,4 +157,92 @@ async fn a_reason_for_a_cancel_has_the_limits_of_any_reason_and_is_stored_as_typ
         events.retain(|event| event["schedule_id"] == created.json["id"]);
         assert_eq!(only(&events, "flag_schedule.cancelled")["cancel_reason"], reason.as_str());
     }
+}
+
+#[tokio::test]
+async fn a_reason_for_a_cancel_may_be_in_a_body() {
+    let (api, _) = api_with_flag().await;
+    let admin = api.admin();
+    let longest = "é".repeat(500);
+    let cases = [
+        ("", json!({"reason": "late"}), json!("late")),
+        ("", json!({"reason": "a\r\nb\u{1f680}"}), json!("a\r\nb\u{1f680}")),
+        ("", json!({"reason": ""}), json!("")),
+        ("", json!({"reason": longest}), json!(longest)),
+        ("", json!({"reason": null}), json!(null)),
+        ("", json!({}), json!(null)),
+        ("reason=in+the+query", json!({}), json!("in the query")),
+        ("reason=in+the+query", json!({"reason": null}), json!("in the query")),
+        ("environment=production", json!({"reason": "late"}), json!("late")),
+    ];
+
+    for (query, body, expected) in cases {
+        let created = api.create(&admin, FLAG, "", &turn_on()).await;
+        let request = cancel_request(FLAG, text(&created.json, "id"), query).json(&body);
+        let cancelled = api.send(&request.bearer(&admin)).await;
+
+        assert_eq!(cancelled.status, 200, "{query} {body}: {cancelled:?}");
+        assert_eq!(cancelled.json["cancel_reason"], expected, "{query} {body}");
+    }
+    // No body needs no content type, and an empty one is none.
+    for content_type in [None, Some("text/plain"), Some("application/json")] {
+        let created = api.create(&admin, FLAG, "", &turn_on()).await;
+        let request = cancel_request(FLAG, text(&created.json, "id"), "").body("");
+        let request =
+            content_type.into_iter().fold(request, |request, of| request.header("content-type", of));
+        let cancelled = api.send(&request.bearer(&admin)).await;
+        assert_eq!(cancelled.status, 200, "{content_type:?}: {cancelled:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_a_cancel_keeps_the_rules_of_any_body() {
+    let (api, _) = api_with_flag().await;
+    let admin = api.admin();
+    let created = api.create(&admin, FLAG, "", &turn_on()).await;
+    let id = text(&created.json, "id");
+    let before = written(&api).await;
+    let typed = |content_type: &str, body: &str| {
+        cancel_request(FLAG, id, "").header("content-type", content_type).body(body).bearer(&admin)
+    };
+    let json_text = |body: &str| typed("application/json", body);
+    let broken = [
+        (typed("text/plain", r#"{"reason": "late"}"#), 415, "unsupported_media_type"),
+        (cancel_request(FLAG, id, "").body("{}").bearer(&admin), 415, "unsupported_media_type"),
+        (json_text(&format!("{{}}{}", " ".repeat(16 * 1024))), 413, "body_too_large"),
+        (json_text(" "), 400, "invalid_json"),
+        (json_text("reason=late"), 400, "invalid_json"),
+        (json_text(r#"{"reason": "a", "reason": "a"}"#), 400, "invalid_json"),
+        (json_text(r#"{"reason": "a", "re\u0061son": "a"}"#), 400, "invalid_json"),
+    ];
+    let long = json!({"reason": "é".repeat(501)});
+    let refused = [
+        ("", json!([]), vec![""], vec![]),
+        ("", json!(null), vec![""], vec![]),
+        ("", json!("late"), vec![""], vec![]),
+        ("", json!({"reason": 1}), vec!["/reason"], vec![]),
+        ("", json!({"reason": {"text": "late"}}), vec!["/reason"], vec![]),
+        ("", json!({"reason": "a\0b"}), vec!["/reason"], vec![]),
+        ("", long, vec!["/reason"], vec![]),
+        ("", json!({"reason": "late", "why": "x", "status": "applied"}), vec!["/status", "/why"], vec![]),
+        ("reason=late", json!({"reason": "late"}), vec![], vec!["reason"]),
+        ("reason=", json!({"reason": ""}), vec![], vec!["reason"]),
+        ("reason=late", json!({"reason": "other"}), vec![], vec!["reason"]),
+        ("reason=late&limit=1", json!({"Reason": 1}), vec!["/Reason"], vec!["limit"]),
+    ];
+
+    for (request, status, code) in broken {
+        let answer = api.send(&request).await;
+        assert_problem(&answer, status, code, &format!("{request:?}"));
+    }
+    for (query, body, in_body, in_query) in refused {
+        let answer = api.send(&cancel_request(FLAG, id, query).json(&body).bearer(&admin)).await;
+
+        let case = format!("{query} {body}");
+        assert_problem(&answer, 400, "invalid_request", &case);
+        assert_eq!(pointers(&answer), in_body, "{case}: {answer:?}");
+        assert_eq!(parameters(&answer), in_query, "{case}: {answer:?}");
+    }
+
+    assert_eq!(written(&api).await, before);
 }

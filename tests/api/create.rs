@@ -28,7 +28,7 @@ async fn a_created_schedule_is_answered_with_every_key_of_the_contract() {
     for created in [&full, &least] {
         assert_eq!(created.status, 201, "{created:?}");
         assert_eq!(created.header("content-type"), Some("application/json"));
-        let location = format!("/api/admin/flags/{FLAG}/schedule/{}", text(&created.json, "id"));
+        let location = format!("schedule/{}", text(&created.json, "id"));
         assert_eq!(created.header("location"), Some(location.as_str()));
         let keys: Vec<_> =
             created.json.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
@@ -100,6 +100,7 @@ async fn a_change_may_be_up_to_366_days_ahead_but_not_in_the_past() {
         "1970-01-01T00:00:00Z".to_owned(),
         "0000-01-01T00:00:00Z".to_owned(),
         "2016-12-31T23:59:60Z".to_owned(),
+        "0000-12-31T23:59:59-01:00".to_owned(),
     ];
     for time in refused {
         let body = json!({"scheduled_at": time, "updates": {"enabled": true}});
@@ -113,6 +114,43 @@ async fn a_change_may_be_up_to_366_days_ahead_but_not_in_the_past() {
     let last = json!({"scheduled_at": in_seconds(days(366) - 5), "updates": {"enabled": true}});
     let created = api.create(&api.admin(), FLAG, "", &last).await;
     assert_eq!(created.status, 201, "{created:?}");
+}
+
+#[tokio::test]
+async fn a_change_may_be_applied_until_the_end_of_the_year_9999() {
+    let (api, _) = api_with_flag().await;
+    let admin = api.admin();
+
+    for (typed, shown) in [
+        ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
+        ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999Z"),
+        ("9999-12-31T22:59:59-01:00", "9999-12-31T23:59:59.000Z"),
+    ] {
+        let mut body = turn_on();
+        body["apply_by"] = json!(typed);
+        let created = api.create(&admin, FLAG, "", &body).await;
+        assert_eq!(created.status, 201, "{typed}: {created:?}");
+        assert_eq!(created.json["apply_by"], shown, "{typed}");
+    }
+
+    // With a key, the database judges the time; one that no column can hold does not get there.
+    for (field, time) in [
+        ("apply_by", "9999-12-31T23:59:59-01:00"),
+        ("apply_by", "9999-12-31T23:59:60Z"),
+        ("scheduled_at", "9999-12-31T23:59:59-01:00"),
+        ("scheduled_at", "0000-12-31T23:59:59Z"),
+    ] {
+        let mut body = turn_on();
+        body[field] = json!(time);
+        let request = create_request(FLAG, "", &body).header("idempotency-key", "k");
+        let refused = api.send(&request.bearer(&admin)).await;
+        assert_problem(&refused, 400, "invalid_request", time);
+        assert_eq!(pointers(&refused), [format!("/{field}")], "{time}: {refused:?}");
+        let detail = text(&refused.json["errors"][0], "detail");
+        assert!(detail.contains("0001 to 9999"), "{time}: {detail}");
+    }
+    let page = api.list(&admin, FLAG, "").await;
+    assert_eq!(page.json["schedules"].as_array().map(Vec::len), Some(3), "{page:?}");
 }
 
 #[tokio::test]
@@ -180,6 +218,12 @@ async fn each_broken_rule_is_reported_where_it_is_broken() {
         (with("apply_by", json!(in_seconds(60))), vec!["/apply_by"]),
         (with("apply_by", json!("noon")), vec!["/apply_by"]),
         (with("apply_by", json!(1_770_627_600)), vec!["/apply_by"]),
+        (with("apply_by", json!("9999-12-31T23:59:59-01:00")), vec!["/apply_by"]),
+        (with("apply_by", json!("9999-12-31T23:59:60Z")), vec!["/apply_by"]),
+        (with("apply_by", json!("9999-12-31T00:01:00-23:59")), vec!["/apply_by"]),
+        (with("apply_by", json!("0000-01-01T00:00:00Z")), vec!["/apply_by"]),
+        (with("apply_by", json!("0001-01-01T00:00:00+00:01")), vec!["/apply_by"]),
+        (with("scheduled_at", json!("9999-12-31T23:59:60Z")), vec!["/scheduled_at"]),
         (with("reason", json!("x".repeat(501))), vec!["/reason"]),
         (with("reason", json!("é".repeat(501))), vec!["/reason"]),
         (with("reason", json!("a\0b")), vec!["/reason"]),

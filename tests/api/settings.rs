@@ -80,6 +80,37 @@ async fn a_missing_or_bad_database_url_stops_every_function() {
 }
 
 #[tokio::test]
+async fn a_parameter_of_the_database_url_that_cannot_be_used_is_named_with_what_to_use() {
+    let cases = [
+        (
+            "postgres://service:topsecret@127.0.0.1/flags?sslrootcert=/topsecret.pem",
+            "`sslrootcert`",
+            "DATABASE_CA_FILE",
+        ),
+        (
+            "postgres://service:topsecret@127.0.0.1/flags?sslcert=topsecret",
+            "`sslcert`",
+            "client certificates",
+        ),
+        (
+            "postgres://service:topsecret@127.0.0.1/flags?connect_timeout=topsecret",
+            "`connect_timeout`",
+            "seconds",
+        ),
+        ("postgres://service:topsecret@127.0.0.1/flags?schema=topsecret", "`schema`", "leave it out"),
+        ("mysql://service:topsecret@127.0.0.1/flags", "mysql://", "postgres://"),
+    ];
+    for (url, named, instead) in cases {
+        let exit = Function::expect_exit("list-schedules", good().set("DATABASE_URL", url)).await;
+
+        assert_eq!(exit.logs.len(), 1, "{url}, one line: {exit:#?}");
+        assert!(exit.logs[0].starts_with("Error: DATABASE_URL "), "{url}: {exit:#?}");
+        assert!(exit.logs[0].contains(named) && exit.logs[0].contains(instead), "{url}: {exit:#?}");
+        assert!(!exit.logs[0].contains(SECRET), "{url}: {exit:#?}");
+    }
+}
+
+#[tokio::test]
 async fn other_bad_database_settings_stop_every_function() {
     let bad_auth = good().set("DATABASE_AUTH", SECRET);
     assert_refused(&FUNCTIONS, "DATABASE_AUTH", &bad_auth, "unknown").await;

@@ -249,14 +249,15 @@ async fn a_handler_that_fails_after_its_commit_costs_neither_its_event_nor_the_n
 #[tokio::test]
 async fn a_database_connection_that_ends_during_a_delivery_makes_one_copy_and_the_next_create_is_normal() {
     let (cloudwatch, api) = trail::start_with(patient).await;
-    cloudwatch.next(1, Fault::Silence);
+    cloudwatch.slow_down(std::time::Duration::from_millis(500));
 
     create(&api).await;
     cloudwatch.wait_for_puts(held).await;
-    // The second attempt is answered, but what it delivered cannot be written down.
+    // The call is answered, but what it delivered cannot be written down.
     api.database.terminate_connections().await;
 
     assert_eq!(end(&api, "create-schedule").await, End::Idle);
+    cloudwatch.heal();
     assert_eq!(waiting(&api).await.len(), 1);
     sweep(&api).await;
     let events = assert_exact(&cloudwatch, &api).await;

@@ -1,6 +1,7 @@
 //! What the trail holds of what was done, by whom, and what becomes of it when something is in the way.
 
 mod accountability;
+mod budgets;
 mod cloudwatch_faults;
 mod lifecycle;
 mod outages;

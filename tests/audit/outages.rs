@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use harness::api::Api;
+use harness::cloudwatch::{CloudWatch, Fault};
 
 use super::trail::age_outbox;
 use crate::support::{A_MOMENT, LIMIT, only, text, turn_on};
@@ -94,6 +95,53 @@ async fn with_the_outbox_renamed_the_operations_succeed_and_their_events_arrive_
         let whole = |line: &str| ["ERROR", event_type, "event_id"].iter().all(|word| line.contains(word));
         api.function(function).await.wait_for_log(whole, LIMIT).await;
     }
+}
+
+#[tokio::test]
+async fn with_the_outbox_renamed_twelve_thousand_events_of_one_tick_all_arrive() {
+    let cloudwatch = CloudWatch::start().await;
+    let tick = |launch: harness::lambda::Launch| launch.timeout(Duration::from_secs(55));
+    let api = Api::with().cloudwatch(&cloudwatch).launch("schedule-processor", tick).start().await;
+    let client = api.database.connect().await;
+    let fill = "insert into feature_flags (flag_key) select 'flag-' || n from generate_series(1, 120) n;
+        insert into feature_flag_schedules (flag_id, scheduled_at, updates, created_by)
+        select f.id, now() - n * interval '1 second', '{\"enabled\": true}', 'anna'
+        from feature_flags f, generate_series(1, 100) n;
+        analyze;
+        alter table audit_outbox rename to elsewhere";
+    client.batch_execute(fill).await.unwrap();
+
+    let report = api.tick().await.value();
+
+    assert_eq!(report["applied"], 12_000, "{report:#}");
+    assert_eq!(report["audit_delivered"], 12_000, "{report:#}");
+    cloudwatch.assert_all_legal();
+    let events = cloudwatch.events();
+    let ids: std::collections::BTreeSet<&str> = events.iter().map(|event| text(event, "event_id")).collect();
+    assert_eq!((events.len(), ids.len()), (12_000, 12_000), "each once");
+}
+
+#[tokio::test]
+async fn with_the_outbox_renamed_and_cloudwatch_down_events_arrive_with_a_later_invocation() {
+    let cloudwatch = CloudWatch::start().await;
+    let api = Api::with().cloudwatch(&cloudwatch).start().await;
+    api.flag("new-checkout", "production").await;
+    let client = api.database.connect().await;
+    client.batch_execute("alter table audit_outbox rename to elsewhere").await.unwrap();
+    cloudwatch.next(1, Fault::StoreThenCut);
+    cloudwatch.from_now_on(Fault::DENY);
+    for _ in 0..3 {
+        api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
+    }
+    api.settle().await;
+
+    cloudwatch.heal();
+    api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
+    api.settle().await;
+
+    let events = cloudwatch.events();
+    let ids: std::collections::BTreeSet<&str> = events.iter().map(|event| text(event, "event_id")).collect();
+    assert_eq!((events.len(), ids.len()), (5, 4), "one may have been stored, and was");
 }
 
 #[tokio::test]

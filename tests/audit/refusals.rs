@@ -113,17 +113,58 @@ async fn an_event_refused_twice_is_dead_with_a_reason_and_logged_whole_and_the_o
 }
 
 #[tokio::test]
-async fn when_cloudwatchs_clock_is_two_weeks_ahead_the_event_is_dead_and_logged_whole_by_its_own_function() {
+async fn when_cloudwatchs_clock_is_two_weeks_ahead_no_event_is_dead_and_all_arrive_once_it_is_right() {
     let (cloudwatch, api) = trail::start().await;
     cloudwatch.stop_clock(harness::clock::now() + chrono::TimeDelta::days(15));
+    for _ in 0..3 {
+        create(&api).await;
+    }
 
-    let created = create(&api).await;
-    api.settle().await;
+    let report = sweep(&api).await;
 
-    let [(id, _)] = dead(&api).await[..] else { panic!("one is dead") };
-    let event = logged_whole(&api, "create-schedule", id).await;
-    assert_eq!(event["schedule_id"], created.json["id"]);
+    assert_eq!((&report["audit_backlog"], &report["audit_dead"]), (&json!(3), &json!(0)), "{report:#}");
+    cloudwatch.stop_clock(harness::clock::now());
+    let report = sweep(&api).await;
+    assert_eq!(report["audit_delivered"], 3, "{report:#}");
     assert_exact(&cloudwatch, &api).await;
+}
+
+#[tokio::test]
+async fn a_log_that_calls_everything_invalid_kills_no_event() {
+    for error_type in ["InvalidParameterException", "SerializationException", "ValidationException"] {
+        for count in [1, 700] {
+            let (cloudwatch, api) = trail::start().await;
+            cloudwatch.from_now_on(Fault::Refuse(400, error_type));
+            create(&api).await;
+            api.settle().await;
+            trail::multiply(&api, count - 1).await;
+
+            let report = sweep(&api).await;
+
+            let left = (&report["audit_backlog"], &report["audit_dead"]);
+            assert_eq!(left, (&json!(count), &json!(0)), "{error_type}: {report:#}");
+            assert!(cloudwatch.puts().len() < 100, "{} calls", cloudwatch.puts().len());
+            cloudwatch.heal();
+            let report = sweep(&api).await;
+            assert_eq!(report["audit_delivered"], count, "{error_type}: {report:#}");
+            assert_exact(&cloudwatch, &api).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn rejected_indexes_that_contradict_each_other_lose_no_event_and_kill_none_alone() {
+    let rejections = [(Some(9_999), None, Some(0)), (Some(1), Some(2), Some(1)), (None, None, Some(7))];
+    for (too_old_end, expired_end, too_new_start) in rejections {
+        let (cloudwatch, api) = trail::start().await;
+        backlog(&cloudwatch, &api, 3).await;
+        cloudwatch.next(1, Fault::Reject(Rejected { too_old_end, expired_end, too_new_start }));
+
+        let report = sweep(&api).await;
+
+        assert_eq!((&report["audit_delivered"], &report["audit_dead"]), (&json!(3), &json!(0)), "{report:#}");
+        assert_exact(&cloudwatch, &api).await;
+    }
 }
 
 #[tokio::test]
@@ -219,23 +260,58 @@ async fn whatever_was_typed_an_event_is_one_json_object_and_says_just_that() {
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_is_dead_and_logged_and_the_others_arrive() {
+async fn a_row_that_cannot_be_read_is_dead_and_logged_in_full_and_the_others_arrive() {
+    for broken in [
+        "context = jsonb_build_object('odd', 'kept for you')",
+        "context = jsonb_build_object('odd', 'kept for you', 'actor', 1e400::numeric)",
+        "schedule = jsonb_build_array('kept for you')",
+        "schedule = (schedule - 'created_at') || jsonb_build_object('odd', 'kept for you')",
+        "schedule = schedule || jsonb_build_object('scheduled_at', 'kept for you')",
+        "event_type = 'flag_schedule.applied', schedule = schedule || jsonb_build_object('reason', 'kept for you')",
+        "schedule = (repeat('[', 500) || '\"kept for you\"' || repeat(']', 500))::jsonb",
+    ] {
+        let (cloudwatch, api) = trail::start().await;
+        let events = backlog(&cloudwatch, &api, 3).await;
+        run(&api, "create table before as select event_id, event_type, context, schedule from audit_outbox")
+            .await;
+        run(&api, &format!("update audit_outbox set {broken} where event_id = '{}'", events[1])).await;
+
+        let report = sweep(&api).await;
+
+        assert_eq!(report["audit_delivered"], 2, "{broken}: {report:#}");
+        let [(id, reason)] = &dead(&api).await[..] else { panic!("{broken}: one is dead") };
+        assert_eq!(*id, events[1]);
+        assert!(!reason.is_empty());
+        let told = |line: &str| {
+            line.contains("ERROR") && line.contains(&id.to_string()) && line.contains("kept for you")
+        };
+        api.function("schedule-processor").await.wait_for_log(told, LIMIT).await;
+        let restore =
+            "update audit_outbox o set event_type = b.event_type, context = b.context, schedule = b.schedule
+            from before b where b.event_id = o.event_id";
+        run(&api, restore).await;
+        assert_eq!(ids(&assert_exact(&cloudwatch, &api).await), [events[0], events[2]]);
+    }
+}
+
+#[tokio::test]
+async fn events_of_a_type_that_this_release_does_not_know_are_kept_and_block_nothing() {
     let (cloudwatch, api) = trail::start().await;
-    let events = backlog(&cloudwatch, &api, 3).await;
-    let sql = format!(
-        "update audit_outbox set event_type = 'flag_schedule.forgotten' where event_id = '{}'",
-        events[1]
-    );
-    run(&api, &sql).await;
+    backlog(&cloudwatch, &api, 1).await;
+    trail::multiply(&api, 2_500).await;
+    let events = waiting(&api).await;
+    // The oldest, more than one hold, as a later release has written them before it was rolled back.
+    let unknown = "update audit_outbox set event_type = 'flag_schedule.paused' where event_id in
+         (select event_id from audit_outbox order by written_at, event_id limit 2000)";
+    run(&api, unknown).await;
 
     let report = sweep(&api).await;
 
-    assert_eq!(report["audit_delivered"], 2, "{report:#}");
-    let [(id, reason)] = &dead(&api).await[..] else { panic!("one is dead") };
-    assert_eq!(*id, events[1]);
-    assert!(reason.contains("flag_schedule.forgotten"), "{reason}");
-    let told = |line: &str| line.contains("ERROR") && line.contains(&id.to_string());
-    api.function("schedule-processor").await.wait_for_log(told, LIMIT).await;
+    assert_eq!(report["audit_delivered"], 501, "{report:#}");
+    assert_eq!((&report["audit_backlog"], &report["audit_dead"]), (&json!(2_000), &json!(0)), "{report:#}");
+    assert_eq!(waiting(&api).await, events[..2_000]);
     run(&api, "update audit_outbox set event_type = 'flag_schedule.created'").await;
-    assert_eq!(ids(&assert_exact(&cloudwatch, &api).await), [events[0], events[2]]);
+    let report = sweep(&api).await;
+    assert_eq!(report["audit_delivered"], 2_000, "{report:#}");
+    assert_exact(&cloudwatch, &api).await;
 }

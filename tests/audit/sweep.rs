@@ -60,8 +60,7 @@ async fn the_rows_of_a_killed_sweep_are_held_as_long_as_it_lives_and_free_at_onc
     age_outbox(&api).await;
     let other = api.another("schedule-processor").await;
     cloudwatch.heal();
-    // Both attempts of one call.
-    cloudwatch.next(2, Fault::Silence);
+    cloudwatch.next(1, Fault::Silence);
     let held = |calls: &[Call]| calls.last().is_some_and(|call| call.outcome == Called::Open);
 
     let kill = async {

@@ -31,9 +31,9 @@ async fn a_mix_of_killed_and_given_up_calls_leaves_no_transaction_and_no_lock_be
     let body = turn_on();
 
     // A create that waits until its time is up; a cancel and a tick that are killed while they wait.
+    let waits = "select count(*) from pg_stat_activity where datname = current_database()
+        and application_name = 'flag-schedules' and wait_event_type = 'Lock'";
     let killing = async {
-        let waits = "select count(*) from pg_stat_activity where datname = current_database()
-            and application_name = 'flag-schedules' and wait_event_type = 'Lock'";
         held.up().await;
         let deadline = Instant::now() + LIMIT;
         while count(&client, waits).await < 3 {
@@ -54,6 +54,12 @@ async fn a_mix_of_killed_and_given_up_calls_leaves_no_transaction_and_no_lock_be
         killing
     );
     held.release().await;
+    // What was killed still waits on the server, until its time is up.
+    let deadline = Instant::now() + LIMIT;
+    while count(&client, waits).await > 0 {
+        assert!(Instant::now() < deadline, "somebody still waits");
+        tokio::task::yield_now().await;
+    }
     transaction.rollback().await.unwrap();
 
     assert_eq!(created.status, 503, "{created:?}");

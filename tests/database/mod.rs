@@ -5,6 +5,7 @@ mod crashes;
 mod deadlocks;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod hosts;
 mod left_behind;
 mod network;
 mod older_schema;

@@ -24,6 +24,13 @@ fn migrations() -> Vec<String> {
     files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
 }
 
+/// How many of them a database is behind that lacks this one.
+fn since(change: &str) -> usize {
+    let names = crate::migrations::names();
+    let first = names.iter().position(|name| name.ends_with(change));
+    names.len() - first.unwrap_or_else(|| panic!("there is no migration {change}"))
+}
+
 /// A database as a release had it whose last migrations are not these.
 async fn older_by(missing: usize) -> Database {
     let database = Database::empty().await;
@@ -102,16 +109,16 @@ async fn all_calls(missing: usize) -> [bool; 4] {
 }
 
 #[tokio::test]
-async fn without_the_newest_migration_only_what_needs_it_is_refused() {
-    let [create, list, cancel, tick] = all_calls(1).await;
+async fn without_the_newest_function_only_what_needs_it_is_refused() {
+    let [create, list, cancel, tick] = all_calls(since("add_schedule_document")).await;
 
-    assert!(!create, "it needs the column of the newest migration: this test should name another");
-    assert!(list && cancel && tick, "list: {list}, cancel: {cancel}, tick: {tick}");
+    assert!(!create && !list && !cancel, "create: {create}, list: {list}, cancel: {cancel}");
+    assert!(tick, "nothing is due, so nothing is missing");
 }
 
 #[tokio::test]
 async fn on_any_older_schema_every_call_works_or_is_refused_clearly() {
-    for missing in 2..migrations().len() {
+    for missing in 1..migrations().len() {
         all_calls(missing).await;
     }
 }

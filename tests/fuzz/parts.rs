@@ -177,6 +177,19 @@ fn near_valid_body() -> BoxedStrategy<Value> {
         .boxed()
 }
 
+/// The body of a cancel, as bytes.
+pub fn cancel_body() -> BoxedStrategy<Vec<u8>> {
+    let good = vec![json!({}), json!({"reason": null}), json!({"reason": "late"})];
+    let odd =
+        vec![json!({"reason": 1}), json!({"reason": "x".repeat(501)}), json!({"why": "late"}), json!(null)];
+    prop_oneof![
+        20 => mostly_json(good, odd).prop_map(|body| body.to_string().into_bytes()),
+        1 => Just(br#"{"reason":"a","reason":"b"}"#.to_vec()),
+        1 => body(),
+    ]
+    .boxed()
+}
+
 /// A body, as bytes.
 pub fn body() -> BoxedStrategy<Vec<u8>> {
     let text = || near_valid_body().prop_map(|body| body.to_string().into_bytes());

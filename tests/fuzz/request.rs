@@ -106,20 +106,16 @@ pub fn requests() -> BoxedStrategy<Sent> {
         parts::query(),
         headers(),
         option::weighted(0.95, parts::body()),
+        option::weighted(0.3, parts::cancel_body()),
         contradiction(),
         damage(),
     )
-        .prop_map(|(endpoint, who, flag, schedule, query, headers, body, contradiction, damage)| Sent {
-            endpoint,
-            who,
-            flag,
-            schedule,
-            query,
-            headers,
-            body,
-            contradiction,
-            damage,
-        })
+        .prop_map(
+            |(endpoint, who, flag, schedule, query, headers, body, cancel_body, contradiction, damage)| {
+                let body = if endpoint == Endpoint::Cancel { cancel_body } else { body };
+                Sent { endpoint, who, flag, schedule, query, headers, body, contradiction, damage }
+            },
+        )
         .boxed()
 }
 

@@ -13,6 +13,7 @@
 //! - [`front`]: the service behind HTTP, for clients that are not Rust;
 //! - [`openapi`]: what `docs/openapi.yaml` says, held against every answer;
 //! - [`postgres`]: a whole server, for tests that stop it;
+//! - [`pgbouncer`]: a pooler before it;
 //! - [`proxy`]: a network that fails;
 //! - [`interceptor`]: a network that fails at a chosen statement;
 //! - [`sam`]: the stack's settings for SAM CLI.
@@ -32,6 +33,7 @@ pub mod interceptor;
 pub mod lambda;
 pub mod logs;
 pub mod openapi;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;
 pub mod round_trips;

@@ -6,9 +6,14 @@ mod cloudformation;
 mod custom_resource;
 mod empty;
 mod failing;
+mod line_endings;
 mod out_of_time;
+mod pooled;
 mod schema;
+mod strangers;
 mod together;
+mod unusable;
+mod waiting;
 
 use std::time::{Duration, Instant};
 
@@ -55,7 +60,7 @@ fn event(file: &str) -> Value {
 }
 
 /// The names of all migrations, in order, as the function reports them.
-fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     checksums::files().into_keys().map(|file| file.trim_end_matches(".sql").to_owned()).collect()
 }
 

@@ -56,9 +56,7 @@ async fn a_migration_that_takes_too_long_is_cancelled_and_leaves_nothing_behind(
 
     assert_eq!(reason, "the time was up while applying a migration");
     until(&client, NOBODY).await;
-    let done = schema::rows(&client, schema::HISTORY).await.len();
-    assert!(done < names().len(), "{done} migrations were applied");
+    assert!(!schema::exists(&client, schema::HISTORY).await);
     execute(&superuser, "drop event trigger slow").await;
-    let rest: Vec<String> = names().into_iter().skip(done).collect();
-    assert_eq!(run(&migrate_on(&database).await).await["applied"], json!(rest));
+    assert_eq!(run(&migrate_on(&database).await).await["applied"], json!(names()));
 }

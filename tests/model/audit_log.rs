@@ -62,7 +62,7 @@ impl AuditLog for Memory {
             Mode::Down => return Err(PutError::Unavailable("the log is down".into())),
             Mode::LosesAnswers => {
                 take(batch);
-                return Err(PutError::Unavailable("the answer was lost".into()));
+                return Err(PutError::Ambiguous("the answer was lost".into()));
             }
             Mode::RefusesTheFirst => {
                 take(&batch[1..]);

@@ -108,7 +108,7 @@ impl<'a> Play<'a> {
     async fn create(&self, flag: usize, updates: &Value) -> Uuid {
         let at = harness::clock::now() + TimeDelta::hours(1);
         let schedule = NewSchedule {
-            scheduled_at: Timestamp::cut(at),
+            scheduled_at: Timestamp::truncate(at),
             apply_by: None,
             updates: Updates::parse(updates).unwrap(),
             reason: None,

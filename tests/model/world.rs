@@ -10,8 +10,7 @@ use flag_schedules::audit::AuditTrail;
 use flag_schedules::config::DatabaseSettings;
 use flag_schedules::domain::admin::{Admin, CallContext, Caller};
 use flag_schedules::domain::flag::{Environment, FlagAddress, FlagKey};
-use flag_schedules::error::StoreError;
-use flag_schedules::processor::{Processor, TickReport};
+use flag_schedules::processor::{Processor, TickError, TickReport};
 use flag_schedules::service::ScheduleService;
 use harness::database::Database;
 use harness::postgres::SERVICE_ROLE;
@@ -59,7 +58,7 @@ impl World {
     }
 
     /// A tick of one of the processors.
-    pub async fn tick(&self, processor: usize) -> Result<TickReport, StoreError> {
+    pub async fn tick(&self, processor: usize) -> Result<TickReport, TickError> {
         self.processors[processor].tick("tick", Instant::now() + TICK).await
     }
 

@@ -32,7 +32,7 @@ async fn function_with_a_wrong_clock() {
 
 async fn create(app: &App, request: &Request) -> Result<Reply, Problem> {
     let wrong: i64 = environment(WRONG).unwrap().parse().unwrap();
-    let now = Timestamp::cut(app.now().to_utc() + TimeDelta::seconds(wrong));
+    let now = Timestamp::truncate(app.now().to_utc() + TimeDelta::seconds(wrong));
     let caller = app.authenticate(request).await?;
     let (flag, schedule, key) = request.creation(now)?;
     Ok(match app.schedules.create(&caller, flag, schedule, key).await? {

@@ -34,6 +34,8 @@ async fn running_the_file_again_changes_nothing() {
     run_file(&superuser).await;
 
     assert_eq!(made(&superuser).await, once);
+    // Whatever the default of the database is.
+    assert_eq!(once.matches("default_transaction_isolation=read committed").count(), 3, "{once}");
     for role in [API, PROCESSOR, MIGRATE] {
         assert!(
             once.contains(&format!("{role} f f f t f f {{lock_timeout=")),

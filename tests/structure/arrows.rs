@@ -45,7 +45,7 @@ const PARTS: &[Part] = &[
         name: "processor",
         modules: &["audit", "domain", "error", "ports"],
         // Of tokio the timer alone: a tick ends in time.
-        crates: Crates::Only(&["serde", "tokio::time", "tracing"]),
+        crates: Crates::Only(&["serde", "thiserror", "tokio::time", "tracing"]),
     },
     Part { name: "metrics", modules: &["domain", "processor"], crates: Crates::Only(&["serde_json"]) },
     Part {
@@ -140,11 +140,11 @@ fn a_forbidden_use_is_told_with_file_line_and_rule() {
         ("shared/src/domain/flag.rs", "use crate::{domain::x, adapters::clock};"),
         ("shared/src/domain/flag.rs", "use crate::adapters as domain;"),
         ("shared/src/domain/flag.rs", "use crate::*;"),
-        ("shared/src/ports.rs", "fn f(row: tokio_postgres::Row) {}"),
+        ("shared/src/ports/due.rs", "fn f(row: tokio_postgres::Row) {}"),
         ("shared/src/service.rs", "use super::http::problem;"),
         ("shared/src/service.rs", "fn f() -> aws_sdk_cloudwatchlogs::Client {}"),
-        ("shared/src/processor.rs", "use crate::config;"),
-        ("shared/src/processor.rs", "tokio::spawn(x);"),
+        ("shared/src/processor/mod.rs", "use crate::config;"),
+        ("shared/src/processor/mod.rs", "tokio::spawn(x);"),
         ("shared/src/audit/sweep.rs", "let pool = deadpool::managed::Pool::new();"),
         ("shared/src/audit/sweep.rs", "use crate::lambda::deadline_of;"),
         ("shared/src/adapters/cloudwatch.rs", "use super::super::http::problem;"),
@@ -230,7 +230,7 @@ fn faults(source: &Source, dependencies: &[String]) -> Vec<String> {
         let allowed = if first == "crate" && named.segments.len() > 1 {
             let inside = |module: &&str| is_in(&path, &format!("crate::{module}"));
             inside(&part.name) || part.modules.iter().any(inside)
-        } else if dependencies.iter().any(|dependency| dependency == first) {
+        } else if named.segments.len() > 1 && dependencies.iter().any(|dependency| dependency == first) {
             match &part.crates {
                 Crates::Only(crates) => crates.iter().any(|allowed| is_in(&path, allowed)),
                 Crates::AnyBut(crates) => {

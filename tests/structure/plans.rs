@@ -27,7 +27,7 @@ const HISTORY: &str = "
     analyze";
 
 /// The index of what is pending.
-const PENDING: &str = "feature_flag_schedules_pending_idx";
+const PENDING: &str = "feature_flag_schedules_due_idx";
 /// Either index of a flag's schedules, with or without their status.
 const OF_A_FLAG: &str = "feature_flag_schedules_flag_";
 /// The primary key.
@@ -70,15 +70,16 @@ async fn what_runs_all_the_time_does_not_read_the_whole_history() {
     let first = "null, null, 51";
     let later = "now() - interval '100 days', '00000000-0000-0000-0000-000000000000', 51";
     let cancel = format!("'flag-1', 'production', '{due}', 'anna', null");
+    let types = "array['flag_schedule.applied']";
     let event = r#"'019c9f69-1afa-7c3e-9d52-6b1f0e8a4c27', '{"actor": {"type": "admin"}}'"#;
 
     let mut faults = Vec::new();
     for (statement, index, values) in [
-        ("claim_flags", PENDING, format!("({start}, 1000, array[]::uuid[])")),
-        ("claim_flags", PENDING, format!("({oldest}, 1000, array[]::uuid[])")),
+        ("claim_flags", PENDING, format!("({start}, 1000, array[]::uuid[], 1, 2)")),
+        ("claim_flags", PENDING, format!("({oldest}, 1000, array[]::uuid[], 1, 2)")),
         ("count_due", PENDING, String::new()),
-        ("read_due", OF_A_FLAG, format!("('{one_flag}', 100)")),
-        ("read_due", OF_A_FLAG, format!("('{all_flags}', 100)")),
+        ("read_due", OF_A_FLAG, format!("('{one_flag}', 100, 1000)")),
+        ("read_due", OF_A_FLAG, format!("('{all_flags}', 100, 1000)")),
         ("list_schedules", OF_A_FLAG, format!("('flag-1', 'production', null, {first})")),
         ("list_schedules", OF_A_FLAG, format!("('flag-1', 'production', 'pending', {first})")),
         ("list_schedules", OF_A_FLAG, format!("('flag-1', 'production', 'applied', {first})")),
@@ -88,12 +89,11 @@ async fn what_runs_all_the_time_does_not_read_the_whole_history() {
         ("list_schedules", OF_A_FLAG, format!("('flag-1', 'production', 'failed', {first})")),
         ("list_schedules", OF_A_FLAG, format!("('flag-3', 'production', 'applied', {first})")),
         ("record_outcomes", BY_ID, format!("({outcomes}, '{{}}', false)")),
-        ("hold_events", OF_AN_EVENT, format!("('{events}')")),
-        ("hold_oldest_events", UNDELIVERED, "(30, 1000)".to_owned()),
+        ("hold_events", OF_AN_EVENT, format!("('{events}', {types})")),
+        ("hold_oldest_events", UNDELIVERED, format!("(30, 1000, {types}, '{{}}')")),
         ("settle_events", OF_AN_EVENT, format!("('{events}', '{events}', '{events}', array['r'])")),
         ("count_events", UNDELIVERED, String::new()),
-        ("cancel_schedule", BY_ID, format!("({cancel}, {event})")),
-        ("find_schedule", BY_ID, format!("('{due}')")),
+        ("cancel_schedule", BY_ID, format!("({cancel}, {event}, false)")),
     ] {
         let sql = &statements()[statement];
         run(&client, &format!("deallocate all; prepare {statement} as {sql}")).await;
@@ -109,6 +109,52 @@ async fn what_runs_all_the_time_does_not_read_the_whole_history() {
     // Such a plan is recognised where there is one.
     let all = explain(&client, "select count(reason) from feature_flag_schedules").await;
     assert!(all.contains(WHOLE_TABLE), "{all}");
+}
+
+/// What a tick leaves to the next one: an outbox that the statistics know as something else.
+#[tokio::test]
+async fn deliveries_probe_the_outbox_by_id_whatever_the_statistics_say() {
+    let database = Database::migrated().await;
+    let client = database.connect().await;
+    run(&client, "set plan_cache_mode = force_custom_plan").await;
+    let fill = |count: u32| {
+        format!(
+            "insert into audit_outbox (event_id, event_type, context, schedule)
+             select gen_random_uuid(), 'flag_schedule.applied', jsonb_build_object('a', repeat('x', 300)), '{{}}'
+             from generate_series(1, {count})"
+        )
+    };
+    for statistics in [
+        // None, and later those of now, of an empty table, of a smaller one, and of one in which all are dead.
+        String::new(),
+        "analyze audit_outbox".to_owned(),
+        "truncate audit_outbox; analyze audit_outbox".to_owned(),
+        format!("truncate audit_outbox; {}; analyze audit_outbox; delete from audit_outbox", fill(1_000)),
+        format!(
+            "truncate audit_outbox; {}; update audit_outbox set dead_at = now(); analyze audit_outbox;
+             delete from audit_outbox",
+            fill(1_000)
+        ),
+    ] {
+        run(&client, &statistics).await;
+        run(&client, &fill(10_000)).await;
+        let events = "select array_agg(event_id)::text from (select event_id from audit_outbox limit 1000) o";
+        let events = one(&client, events).await;
+        for (statement, values) in [
+            ("hold_events", format!("('{events}', array['flag_schedule.applied'])")),
+            ("settle_events", format!("('{events}', '{events}', '{events}', array['r'])")),
+        ] {
+            let sql = &statements()[statement];
+            run(&client, &format!("deallocate all; prepare {statement} as {sql}")).await;
+            let plan = explain(&client, &format!("execute {statement}{values}")).await;
+
+            assert!(plan.contains("audit_outbox_pkey"), "{statement} after {statistics:?}:\n{plan}");
+            for other in ["Seq Scan on audit_outbox", "audit_outbox_undelivered_idx", "audit_outbox_dead_idx"]
+            {
+                assert!(!plan.contains(other), "{statement} after {statistics:?}:\n{plan}");
+            }
+        }
+    }
 }
 
 async fn run(client: &Client, sql: &str) {

@@ -20,6 +20,7 @@ const TOO_LONG: &str = "the token is valid for more than 24 hours";
 const ISSUER: &str = "the issuer is another";
 const AUDIENCE: &str = "the audience is another";
 const NOBODY: &str = "there is no user id: nobody could be held accountable";
+const LONG: &str = "the user id is too long";
 const CONTROL: &str = "the user id or the e-mail address has control characters";
 
 /// 2026-02-09T09:00:00Z.
@@ -150,9 +151,11 @@ fn issuer_and_audience_are_unchecked_when_none_is_expected() {
 
 #[test]
 fn there_is_a_user_id_that_can_be_written_down() {
-    let (long, escape) = ("ü".repeat(500), "\u{1b}[31madmin");
+    let (longest, longer, escape) = ("ü".repeat(256), "ü".repeat(257), "\u{1b}[31madmin");
     for (changes, expected) in [
-        (json!({"sub": long}), None),
+        (json!({"sub": longest}), None),
+        (json!({"sub": longer}), Some(LONG)),
+        (json!({"sub": "x".repeat(2_600)}), Some(LONG)),
         (json!({"sub": "' or 1=1 --"}), None),
         (json!({"email": null}), None),
         (json!({"email": "null"}), None),

@@ -82,7 +82,7 @@ impl Bench {
 
     fn pass(&self, time: chrono::TimeDelta) {
         let mut now = self.now.lock().unwrap();
-        *now = Timestamp::cut(now.to_utc() + time);
+        *now = Timestamp::truncate(now.to_utc() + time);
     }
 
     fn asked(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use flag_schedules::error::{StoreError, chain};
 use flag_schedules::lambda::Diagnostic;
+use flag_schedules::processor::TickError;
 
 /// A tick that could do nothing at all.
 #[derive(Debug)]
@@ -11,13 +12,15 @@ pub struct TickFailed {
 }
 
 impl TickFailed {
-    /// The failure behind a store's error.
+    /// The failure as Lambda counts it.
     #[must_use]
-    pub fn new(error: &StoreError) -> Self {
+    pub fn new(error: &TickError) -> Self {
         let error_type = match error {
-            StoreError::Unavailable(_) => "DatabaseUnavailable",
-            StoreError::Corrupt { .. } => "CorruptRow",
-            StoreError::Refused(_) => "DatabaseRefused",
+            TickError::Store(StoreError::Unavailable(_)) => "DatabaseUnavailable",
+            TickError::Store(StoreError::Corrupt { .. }) => "CorruptRow",
+            TickError::Store(StoreError::Refused(_) | StoreError::Rejected { .. }) => "DatabaseRefused",
+            TickError::AllLocked { .. } => "AllLocked",
+            TickError::OutOfTime => "OutOfTime",
         };
         Self { error_type, message: chain(error) }
     }

@@ -12,6 +12,6 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
     fn now(&self) -> Timestamp {
-        Timestamp::cut(Utc::now())
+        Timestamp::truncate(Utc::now())
     }
 }

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_cloudwatchlogs::Client;
-use aws_sdk_cloudwatchlogs::config::Config;
 use aws_sdk_cloudwatchlogs::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_cloudwatchlogs::operation::put_log_events::{PutLogEventsError, PutLogEventsOutput};
+use aws_sdk_cloudwatchlogs::operation::put_log_events::PutLogEventsError;
 use aws_sdk_cloudwatchlogs::types::{InputLogEvent, RejectedLogEventsInfo};
 use tokio::sync::OnceCell;
 
@@ -20,17 +20,37 @@ use crate::domain::delivery::LogEvent;
 use crate::error::{PutError, Source};
 use crate::ports::AuditLog;
 
-/// One attempt at one call may take this long, and no longer than leaves time for a second one.
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(2);
-/// The wait before a second attempt, at most.
+/// One call may take this long; the caller's deadline comes on top. Slow answers are waited for: what is given up may be
+/// stored, and is sent again later.
+const CALL_LIMIT: Duration = Duration::from_secs(20);
+/// Calls that are refused outright are made so often in all.
+const ATTEMPTS: u32 = 2;
+/// The wait before another attempt.
 const BACKOFF: Duration = Duration::from_millis(100);
-/// Finding credentials and opening a connection included.
+/// Opening a connection may take this long.
 const CONNECT_LIMIT: Duration = Duration::from_millis(700);
-/// One call with its repetitions may take this long; the caller's deadline comes on top.
-const OPERATION_LIMIT: Duration = Duration::from_secs(5);
+/// The status of a batch that is too large for something on the way.
+const TOO_LARGE: u16 = 413;
 
 /// Refused whenever it is sent: something in it is at fault.
 const INVALID: [&str; 3] = ["InvalidParameterException", "SerializationException", "ValidationException"];
+
+/// The batch is stored: an earlier call had sent it.
+const ACCEPTED_BEFORE: &str = "DataAlreadyAcceptedException";
+
+/// How a call failed.
+enum Failure {
+    /// Refused, or never sent: nothing is stored. Another attempt may fare better.
+    Again(Source),
+    /// Refused for a reason that another attempt would meet too.
+    Refused(Source),
+    /// The log stream or its group is missing.
+    Missing(Source),
+    /// Something in the batch is at fault.
+    Invalid(Source),
+    /// Sent, and nothing is known.
+    Ambiguous(Source),
+}
 
 /// One stream of the audit log group.
 pub struct CloudWatchAuditLog {
@@ -51,14 +71,12 @@ impl CloudWatchAuditLog {
     async fn client(&self) -> &Client {
         self.client
             .get_or_init(|| async {
-                let timeouts = TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_LIMIT)
-                    .operation_attempt_timeout(ATTEMPT_LIMIT)
-                    .operation_timeout(OPERATION_LIMIT)
-                    .build();
+                let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_LIMIT).build();
                 let config = aws_config::defaults(BehaviorVersion::latest())
                     .timeout_config(timeouts)
-                    .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(BACKOFF))
+                    // The SDK repeats what timed out or was cut off too, which may be stored.
+                    .retry_config(RetryConfig::disabled())
+                    .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
                     .load()
                     .await;
                 Client::new(&config)
@@ -66,40 +84,55 @@ impl CloudWatchAuditLog {
             .await
     }
 
-    async fn call(
-        &self,
-        events: Vec<InputLogEvent>,
-        deadline: Instant,
-    ) -> Result<PutLogEventsOutput, SdkError<PutLogEventsError>> {
-        let client = self.client().await;
-        let half = deadline.saturating_duration_since(Instant::now()).saturating_sub(BACKOFF) / 2;
-        let attempts = TimeoutConfig::builder().operation_attempt_timeout(half.min(ATTEMPT_LIMIT)).build();
-        client
-            .put_log_events()
-            .log_group_name(&self.group)
-            .log_stream_name(self.stream)
-            .set_log_events(Some(events))
-            .customize()
-            .config_override(Config::builder().timeout_config(attempts))
-            .send()
-            .await
+    /// One call: the indexes of the events that were refused for their time.
+    async fn call(&self, batch: &[LogEvent], deadline: Instant) -> Result<Vec<usize>, Failure> {
+        let events = inputs(batch)?;
+        let calling = async {
+            let client = self.client().await;
+            client
+                .put_log_events()
+                .log_group_name(&self.group)
+                .log_stream_name(self.stream)
+                .set_log_events(Some(events))
+                .send()
+                .await
+        };
+        let end = deadline.min(Instant::now() + CALL_LIMIT);
+        match tokio::time::timeout_at(end.into(), calling).await {
+            Ok(Ok(output)) => Ok(output
+                .rejected_log_events_info()
+                .map_or_else(Vec::new, |info| rejected(info, batch.len()))),
+            Ok(Err(error)) if error.code() == Some(ACCEPTED_BEFORE) => Ok(Vec::new()),
+            Ok(Err(error)) => Err(failure(error)),
+            Err(_) => Err(Failure::Ambiguous("no answer within the time there was".into())),
+        }
     }
 
     async fn send(&self, batch: &[LogEvent], deadline: Instant) -> Result<Vec<usize>, PutError> {
-        let mut result = self.call(inputs(batch)?, deadline).await;
-        let missing = result.as_ref().is_err_and(|error| error.code() == Some("ResourceNotFoundException"));
-        if missing && !self.tried_to_create_stream.swap(true, Ordering::Relaxed) {
-            self.create_stream().await;
-            result = self.call(inputs(batch)?, deadline).await;
-        }
-        match result {
-            Ok(output) => Ok(output
-                .rejected_log_events_info()
-                .map_or_else(Vec::new, |info| rejected(info, batch.len()))),
-            Err(error) if error.code().is_some_and(|code| INVALID.contains(&code)) => {
-                Err(PutError::Invalid(Box::new(error)))
+        let mut attempts = 1;
+        loop {
+            match self.call(batch, deadline).await {
+                Ok(rejected) => return Ok(rejected),
+                Err(Failure::Invalid(source)) => return Err(PutError::Invalid(source)),
+                Err(Failure::Ambiguous(source)) => return Err(PutError::Ambiguous(source)),
+                Err(Failure::Refused(source)) => return Err(PutError::Unavailable(source)),
+                Err(Failure::Missing(source)) => {
+                    if self.tried_to_create_stream.swap(true, Ordering::Relaxed) {
+                        return Err(PutError::Unavailable(source));
+                    }
+                    let creating = tokio::time::timeout_at(deadline.into(), self.create_stream());
+                    if creating.await.is_err() {
+                        return Err(PutError::Unavailable(source));
+                    }
+                }
+                Err(Failure::Again(source)) => {
+                    attempts += 1;
+                    if attempts > ATTEMPTS || Instant::now() + BACKOFF * 2 > deadline {
+                        return Err(PutError::Unavailable(source));
+                    }
+                    tokio::time::sleep(BACKOFF).await;
+                }
             }
-            Err(error) => Err(PutError::Unavailable(Box::new(error))),
         }
     }
 
@@ -121,27 +154,64 @@ impl CloudWatchAuditLog {
 #[async_trait]
 impl AuditLog for CloudWatchAuditLog {
     async fn put(&self, batch: &[LogEvent], deadline: Instant) -> Result<Vec<usize>, PutError> {
-        let sent = tokio::time::timeout_at(deadline.into(), self.send(batch, deadline)).await;
-        sent.unwrap_or_else(|_| {
-            let source: Source = "no answer within the time there was".into();
-            Err(PutError::Unavailable(source))
-        })
+        // A connection whose end came while the environment was frozen does not know it yet: let its task run before a
+        // batch is written to it, for then nobody could say what became of the batch.
+        for _ in 0..2 {
+            tokio::task::yield_now().await;
+        }
+        if Instant::now() >= deadline {
+            return Err(PutError::Unavailable("there is no time left".into()));
+        }
+        self.send(batch, deadline).await
     }
 }
 
-fn inputs(batch: &[LogEvent]) -> Result<Vec<InputLogEvent>, PutError> {
+/// What an error says about the batch.
+fn failure(error: SdkError<PutLogEventsError>) -> Failure {
+    let never_connected = || {
+        let mut source = Some(&error as &(dyn std::error::Error + 'static));
+        while let Some(error) = source {
+            if error.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|it| it.is_connect()) {
+                return true;
+            }
+            source = error.source();
+        }
+        false
+    };
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let code = error.code().map(str::to_owned);
+    match (&error, code.as_deref(), status) {
+        (SdkError::ConstructionFailure(_), ..) => Failure::Again(error.into()),
+        (SdkError::DispatchFailure(failed), ..) if failed.is_user() || never_connected() => {
+            Failure::Again(error.into())
+        }
+        (_, Some("ResourceNotFoundException"), _) => Failure::Missing(error.into()),
+        (_, Some(code), _) if INVALID.contains(&code) => Failure::Invalid(error.into()),
+        (_, _, Some(TOO_LARGE)) => Failure::Invalid(error.into()),
+        // A gateway's timeout, and whatever is no answer of CloudWatch Logs: the batch may have got through.
+        (_, _, Some(..=399 | 408 | 504) | None) => Failure::Ambiguous(error.into()),
+        (_, _, Some(429 | 500..)) => Failure::Again(error.into()),
+        (_, Some(code), _) if code.contains("Throttl") || code.contains("LimitExceeded") => {
+            Failure::Again(error.into())
+        }
+        _ => Failure::Refused(error.into()),
+    }
+}
+
+fn inputs(batch: &[LogEvent]) -> Result<Vec<InputLogEvent>, Failure> {
     let input = |event: &LogEvent| {
         InputLogEvent::builder().timestamp(event.timestamp_ms).message(&event.message).build()
     };
-    batch.iter().map(input).collect::<Result<_, _>>().map_err(|error| PutError::Invalid(error.into()))
+    batch.iter().map(input).collect::<Result<_, _>>().map_err(|error| Failure::Invalid(error.into()))
 }
 
 /// The indexes that were refused: old ones end (exclusively) at an index, new ones start at one.
 fn rejected(info: &RejectedLogEventsInfo, len: usize) -> Vec<usize> {
-    let index = |value: Option<i32>| value.and_then(|value| usize::try_from(value).ok());
-    let too_old = index(info.too_old_log_event_end_index()).unwrap_or(0);
-    let expired = index(info.expired_log_event_end_index()).unwrap_or(0);
-    let too_new = index(info.too_new_log_event_start_index()).unwrap_or(len);
+    // Below 0 is before the first event.
+    let index = |value: i32| usize::try_from(value).unwrap_or(0);
+    let too_old = info.too_old_log_event_end_index().map_or(0, index);
+    let expired = info.expired_log_event_end_index().map_or(0, index);
+    let too_new = info.too_new_log_event_start_index().map_or(len, index);
     (0..len).filter(|at| *at < too_old || *at < expired || *at >= too_new).collect()
 }
 
@@ -163,5 +233,27 @@ mod tests {
         assert_eq!(rejected(&info(Some(2), Some(1), None), 4), [0, 1]);
         assert_eq!(rejected(&info(None, None, Some(2)), 4), [2, 3]);
         assert_eq!(rejected(&info(Some(1), None, Some(3)), 4), [0, 3]);
+    }
+
+    #[test]
+    fn rejected_indexes_of_any_value_name_events_of_the_batch() {
+        let values = [None, Some(i32::MIN), Some(-1), Some(0), Some(1), Some(3), Some(4), Some(i32::MAX)];
+        for at in 0..values.len().pow(3) {
+            let value = |digit: u32| values[at / values.len().pow(digit) % values.len()];
+            let (old, expired, new) = (value(0), value(1), value(2));
+            let info = RejectedLogEventsInfo::builder()
+                .set_too_old_log_event_end_index(old)
+                .set_expired_log_event_end_index(expired)
+                .set_too_new_log_event_start_index(new)
+                .build();
+
+            for len in [0, 1, 3] {
+                let rejected = rejected(&info, len);
+
+                assert!(rejected.is_sorted() && rejected.iter().all(|index| *index < len));
+                let all = old.max(expired) == Some(i32::MAX) || new.is_some_and(|start| start <= 0);
+                assert!(!all || rejected.len() == len, "{old:?} {expired:?} {new:?}: {rejected:?}");
+            }
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The audit trail: where the events of committed changes are, and how they get to the audit log.
 //!
 //! What it promises: it never fails and never delays an operation; and no event is lost, for the event of every change
-//! stands in the outbox until the audit log has it. [`delivery`] carries events, [`sweep`] says when.
+//! is in the outbox, or in memory and in the function's own log, until the audit log has it. [`delivery`] sends events,
+//! [`sweep`] says when.
 
 pub mod batch;
 pub mod delivery;
@@ -9,16 +10,16 @@ pub mod sweep;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
-use crate::domain::schedule::Schedule;
-use crate::domain::step::{EventPlace, Recorded};
-use crate::error::{Source, chain};
-use crate::ports::{AuditLog, AuditOutbox, Clock};
+use crate::domain::audit_event::{AuditEvent, EventId};
+use crate::domain::delivery::LogEvent;
+use crate::ports::{AuditLog, AuditOutbox, Clock, EventJournal};
 
-/// How many events without an outbox row are kept in memory for another attempt; each has been logged whole before.
-const MAX_DIRECT: usize = 10_000;
+/// So many ids of events in the outbox are remembered; what is forgotten is the sweep's.
+const MAX_WRITTEN: usize = 100_000;
 
 /// Where events wait, and the two ports they pass through.
 pub struct AuditTrail {
@@ -26,72 +27,98 @@ pub struct AuditTrail {
     log: Arc<dyn AuditLog>,
     clock: Arc<dyn Clock>,
     waiting: Mutex<Waiting>,
+    invocation: Mutex<Invocation>,
 }
 
 /// What this process has written and not sent yet.
 #[derive(Debug, Default)]
 struct Waiting {
     /// Events in the outbox.
-    written: Vec<EventId>,
-    /// Events that have no outbox row.
-    direct: Vec<AuditEvent>,
+    written: VecDeque<EventId>,
+    /// Events that have no outbox row, oldest first.
+    direct: VecDeque<DirectEvent>,
+}
+
+/// An event that is nowhere but here, rendered.
+#[derive(Debug, Clone)]
+struct DirectEvent {
+    event_id: EventId,
+    event: LogEvent,
+    /// Whether CloudWatch Logs refused the event's own timestamp before.
+    refused_before: bool,
+    /// How often it was sent and may have been stored.
+    unanswered: u32,
+    /// It is not sent again before this.
+    not_before: Option<Instant>,
+}
+
+/// What is known of the audit log in this invocation.
+#[derive(Debug, Default)]
+struct Invocation {
+    /// Events may have been stored without an answer: whatever is sent now could be a copy.
+    silent: bool,
+    /// The longest time that the log took to answer.
+    slowest: Duration,
 }
 
 impl AuditTrail {
     /// A trail from this outbox to this log.
     #[must_use]
     pub fn new(outbox: Arc<dyn AuditOutbox>, log: Arc<dyn AuditLog>, clock: Arc<dyn Clock>) -> Self {
-        Self { outbox, log, clock, waiting: Mutex::default() }
+        Self { outbox, log, clock, waiting: Mutex::default(), invocation: Mutex::default() }
     }
 
-    /// Takes note of a committed change, so that the next flush sends its event.
-    pub fn record(
-        &self,
-        event_id: EventId,
-        event_type: EventType,
-        context: EventContext,
-        recorded: &Recorded,
-    ) {
-        match &recorded.event {
-            EventPlace::Outbox => self.written(event_id),
-            EventPlace::Nowhere(reason) => {
-                self.without_outbox(event_id, event_type, context, &recorded.schedule, reason);
-            }
-        }
+    /// Begins an invocation. After events that may have been stored, nothing more is sent until the next one begins: a
+    /// log that does not answer gets at most one copy of an event for each invocation.
+    pub fn begin_invocation(&self) {
+        *self.invocation() = Invocation::default();
     }
 
-    /// Takes note of an event that stands in the outbox.
+    /// Takes note of an event that is in the outbox.
     pub fn written(&self, event_id: EventId) {
-        self.waiting().written.push(event_id);
-    }
-
-    /// Takes an event whose outbox row could not be written: it is logged whole, and the next flush sends it directly.
-    pub fn without_outbox(
-        &self,
-        event_id: EventId,
-        event_type: EventType,
-        context: EventContext,
-        schedule: &Schedule,
-        reason: &Source,
-    ) {
-        let reason = chain(reason.as_ref());
-        match AuditEvent::of(event_id, event_type, context, schedule) {
-            Ok(event) => {
-                let rendered = delivery::render(&event);
-                tracing::error!(audit_event = %rendered, reason, "the audit outbox could not be written; sending the event directly");
-                let mut waiting = self.waiting();
-                if waiting.direct.len() < MAX_DIRECT {
-                    waiting.direct.push(event);
-                }
-            }
-            Err(error) => {
-                tracing::error!(schedule_id = %schedule.id, %error, reason, "an audit event could not be rendered");
-            }
+        let mut waiting = self.waiting();
+        waiting.written.push_back(event_id);
+        if waiting.written.len() > MAX_WRITTEN {
+            waiting.written.pop_front();
         }
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+    /// Takes the events of a committed change that have no outbox row, as many as there are: the next flush sends them.
+    pub fn send_directly(&self, events: Vec<AuditEvent>) {
+        let direct = events.into_iter().map(|event| DirectEvent {
+            event_id: event.event_id,
+            event: delivery::log_event(&event),
+            refused_before: false,
+            unanswered: 0,
+            not_before: None,
+        });
+        self.waiting().direct.extend(direct);
+    }
+
+    /// How many events wait to be sent that have no outbox row.
+    #[must_use]
+    pub fn direct_waiting(&self) -> usize {
+        self.waiting().direct.len()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         // A panic while the lock was held leaves two valid lists: nothing is half done in them.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn invocation(&self) -> MutexGuard<'_, Invocation> {
+        // As in `waiting`.
+        self.invocation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EventJournal for AuditTrail {
+    fn log_in_full(&self, event: &AuditEvent, reason: &str) {
+        tracing::error!(
+            event_id = %event.event_id.0,
+            reason,
+            audit_event = %delivery::render(event),
+            "the audit outbox could not be written; the event is sent directly after the change has committed"
+        );
     }
 }

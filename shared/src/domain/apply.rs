@@ -26,8 +26,8 @@ pub struct DueSchedule {
     pub id: ScheduleId,
     /// After this it must not be applied any more.
     pub apply_by: Option<Timestamp>,
-    /// What it changes, as stored: not checked yet.
-    pub updates: Value,
+    /// What it changes, as stored: not checked yet. `None` when it is too long or nested too deeply to be read.
+    pub updates: Option<Value>,
 }
 
 /// What became of a schedule.
@@ -58,7 +58,18 @@ pub enum Failure {
     RejectedByDatabase(String),
 }
 
+/// Characters of a failure's message that are stored and audited, at most: a trigger or a stored key may say anything.
+const MESSAGE_MAX: usize = 500;
+/// Faults of stored `updates` that a message names, at most.
+const FAULTS_NAMED: usize = 5;
+
 impl Failure {
+    /// The message that is stored and audited: at most 500 characters, without NUL, which PostgreSQL cannot store.
+    #[must_use]
+    pub fn message(&self) -> String {
+        self.to_string().chars().filter(|char| *char != '\0').take(MESSAGE_MAX).collect()
+    }
+
     /// The stable code in `error_code` and in the audit event.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -90,9 +101,17 @@ pub fn decide(state: FlagState, due: &[DueSchedule], now: Timestamp) -> (FlagSta
 }
 
 fn judge(schedule: &DueSchedule, now: Timestamp) -> Result<Updates, Failure> {
-    let updates = Updates::parse_stored(&schedule.updates).map_err(|faults| {
-        let faults: Vec<_> = faults.iter().map(describe).collect();
-        Failure::InvalidUpdates(faults.join("; "))
+    let Some(updates) = &schedule.updates else {
+        return Err(Failure::InvalidUpdates(
+            "they are too long, or nested too deeply, to be read".to_owned(),
+        ));
+    };
+    let updates = Updates::parse_stored(updates).map_err(|faults| {
+        let mut named: Vec<_> = faults.iter().take(FAULTS_NAMED).map(describe).collect();
+        if faults.len() > FAULTS_NAMED {
+            named.push(format!("and {} more", faults.len() - FAULTS_NAMED));
+        }
+        Failure::InvalidUpdates(named.join("; "))
     })?;
     match schedule.apply_by {
         Some(apply_by) if now > apply_by => Err(Failure::Expired { apply_by, now }),
@@ -103,7 +122,7 @@ fn judge(schedule: &DueSchedule, now: Timestamp) -> Result<Updates, Failure> {
 fn describe(fault: &UpdatesError) -> String {
     match fault.field() {
         // A stored key may be of any length; the message is for people.
-        Some(field) => format!("`{}` {fault}", field.chars().take(100).collect::<String>()),
+        Some(field) => format!("`{}` {fault}", field.chars().take(60).collect::<String>()),
         None => fault.to_string(),
     }
 }
@@ -117,7 +136,7 @@ fn updated(state: FlagState, updates: Updates) -> FlagState {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Map, json};
     use uuid::Uuid;
 
     use super::*;
@@ -129,7 +148,7 @@ mod tests {
     }
 
     fn due(updates: Value) -> DueSchedule {
-        DueSchedule { id: ScheduleId(Uuid::new_v4()), apply_by: None, updates }
+        DueSchedule { id: ScheduleId(Uuid::new_v4()), apply_by: None, updates: Some(updates) }
     }
 
     #[test]
@@ -199,6 +218,23 @@ mod tests {
 
         let (state, _) = decide(OFF, &[by("2026-02-09T09:00:00Z")], now());
         assert!(state.enabled);
+    }
+
+    #[test]
+    fn a_message_is_short_whatever_is_stored() {
+        let keys: Map<String, Value> =
+            (0..20_000).map(|n| (format!("{n}{}", "\0x".repeat(60)), Value::Null)).collect();
+        let unreadable = DueSchedule { updates: None, ..due(json!(null)) };
+        let reason = Failure::RejectedByDatabase("é".repeat(2_000));
+
+        let (_, outcomes) = decide(OFF, &[due(Value::Object(keys)), unreadable], now());
+
+        for outcome in outcomes.into_iter().chain([Outcome::Failed(reason)]) {
+            let Outcome::Failed(failure) = outcome else { panic!("expected a failure, got {outcome:?}") };
+            let message = failure.message();
+            assert!((1..=MESSAGE_MAX).contains(&message.chars().count()), "{message}");
+            assert!(!message.contains('\0'), "{message:?}");
+        }
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl EventType {
     /// When the transition took place, by the column that the database filled.
     fn occurred_at(self, schedule: &Schedule) -> Result<Timestamp, IncompleteEvent> {
         match self {
-            Self::Created => Ok(schedule.created_at),
+            Self::Created => schedule.created_at.ok_or(IncompleteEvent("created_at")),
             Self::Cancelled => schedule.cancelled_at.ok_or(IncompleteEvent("cancelled_at")),
             Self::Applied => schedule.applied_at.ok_or(IncompleteEvent("applied_at")),
             Self::Failed => schedule.failed_at.ok_or(IncompleteEvent("failed_at")),
@@ -178,7 +178,7 @@ pub struct ScheduleFacts {
     updates: StoredUpdates,
     reason: Option<String>,
     created_by: Option<String>,
-    created_at: Timestamp,
+    created_at: Option<Timestamp>,
 }
 
 /// Why a schedule failed, as an event shows it.

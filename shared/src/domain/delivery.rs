@@ -11,12 +11,14 @@ use crate::error::Source;
 pub enum Selection<'a> {
     /// These, wherever they are.
     These(&'a [EventId]),
-    /// At most `limit` of those that were written at least this long ago.
+    /// At most `limit` of those that were written at least this long ago, oldest first.
     OlderThan {
         /// How long ago.
         age: Duration,
         /// How many at most.
         limit: u16,
+        /// Not these: they have been tried.
+        except: &'a [EventId],
     },
 }
 
@@ -29,6 +31,8 @@ pub struct OutboxRow {
     pub refused_before: bool,
     /// The event's facts, or why they cannot be read.
     pub facts: Result<EventFacts, Source>,
+    /// The row's JSON as stored, for the log: what cannot be rendered must not be lost.
+    pub raw: String,
 }
 
 /// What an event is rendered from.

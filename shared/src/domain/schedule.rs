@@ -63,6 +63,25 @@ impl Status {
     }
 }
 
+/// A status as it is stored: an adopted table may hold others, which are shown as they are and never claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum StoredStatus {
+    /// One of ours.
+    Known(Status),
+    /// Another tool's, or none.
+    Foreign(Option<String>),
+}
+
+impl fmt::Display for StoredStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(status) => f.write_str(status.as_str()),
+            Self::Foreign(status) => f.write_str(status.as_deref().unwrap_or("without a status")),
+        }
+    }
+}
+
 /// What a schedule changes: at least one of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Updates {
@@ -233,13 +252,13 @@ pub struct Schedule {
     /// After this it is not applied any more.
     pub apply_by: Option<Timestamp>,
     /// Where it stands.
-    pub status: Status,
+    pub status: StoredStatus,
     /// What it changes.
     pub updates: StoredUpdates,
     /// Why it was scheduled.
     pub reason: Option<String>,
-    /// When it was created.
-    pub created_at: Timestamp,
+    /// When it was created; an adopted table may not know.
+    pub created_at: Option<Timestamp>,
     /// Who created it.
     pub created_by: Option<String>,
     /// When it was cancelled.

@@ -1,13 +1,9 @@
 //! The steps of a schedule's life as the store is asked for them, and what it answers.
 
-use std::time::Duration;
-
-use super::apply::Outcome;
-use super::audit_event::{EventContext, EventId};
-use super::flag::{FlagAddress, FlagId};
+use super::audit_event::{AuditEvent, EventContext, EventId};
+use super::flag::FlagAddress;
 use super::schedule::{IdempotencyKey, NewSchedule, Schedule, ScheduleId, Status};
 use super::time::Timestamp;
-use crate::error::Source;
 
 /// A schedule to be stored, with what is known of its event.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,16 +48,16 @@ pub struct Recorded {
     /// The schedule.
     pub schedule: Schedule,
     /// The event.
-    pub event: EventPlace,
+    pub event: EventRoute,
 }
 
 /// Where the event of a committed change is.
 #[derive(Debug)]
-pub enum EventPlace {
+pub enum EventRoute {
     /// In the outbox, to be delivered from there.
     Outbox,
-    /// Nowhere: the outbox could not be written, for this reason. The event must be delivered directly.
-    Nowhere(Source),
+    /// Not stored, because the outbox could not be written: it was logged before the commit, and must be sent directly.
+    Direct(Box<AuditEvent>),
 }
 
 /// Which page of a flag's schedules.
@@ -75,12 +71,23 @@ pub struct PageQuery {
     pub after: Option<PagePosition>,
 }
 
-/// A position in the order `scheduled_at`, `id`. Microseconds, as the database keeps them: a cut position would repeat
-/// or skip rows.
+/// A point in time exactly as PostgreSQL keeps it: microseconds since 2000, whose extremes are the infinities. For positions
+/// in an order, where a truncated or clamped time would repeat or skip rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StoredMicros(pub i64);
+
+impl StoredMicros {
+    /// `infinity`.
+    pub const INFINITY: Self = Self(i64::MAX);
+    /// `-infinity`.
+    pub const MINUS_INFINITY: Self = Self(i64::MIN);
+}
+
+/// A position in the order `scheduled_at`, `id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PagePosition {
-    /// `scheduled_at` in microseconds since 1970.
-    pub scheduled_at_micros: i64,
+    /// `scheduled_at`.
+    pub scheduled_at: StoredMicros,
     /// The schedule's id.
     pub id: ScheduleId,
 }
@@ -122,67 +129,4 @@ pub enum Cancelled {
     NoSuchSchedule,
     /// It had reached its end before; here it is.
     NotPending(Box<Schedule>),
-}
-
-/// A position in the order in which due schedules are claimed: `scheduled_at`, `created_at`, `id`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DuePosition {
-    /// `scheduled_at` in microseconds since 1970.
-    pub scheduled_at_micros: i64,
-    /// `created_at` in microseconds since 1970.
-    pub created_at_micros: i64,
-    /// The schedule's id.
-    pub id: ScheduleId,
-}
-
-/// How far a tick has come. The store moves it; the processor only keeps it from batch to batch.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Beyond this, the work goes on; `None` at the oldest, where each pass over all that is due begins.
-    pub after: Option<DuePosition>,
-    /// Flags that this tick leaves alone: an error stood in the way.
-    pub left: Vec<FlagId>,
-    /// How far those batches would have come that took too long, the largest first: up to there, smaller ones.
-    pub too_slow: Vec<DuePosition>,
-}
-
-impl Progress {
-    /// A batch has come this far; `None` when nothing due lies beyond it.
-    pub fn pass(&mut self, reached: Option<DuePosition>) {
-        self.after = reached;
-        while self.too_slow.last().is_some_and(|end| reached.is_none_or(|reached| reached >= *end)) {
-            self.too_slow.pop();
-        }
-    }
-}
-
-/// What one [`apply_due`](crate::ports::ScheduleStore::apply_due) did.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// The transitions, committed.
-    pub ended: Vec<Ended>,
-    /// Flags that could not be worked on, and why; what is due of them stays so.
-    pub left: Vec<(FlagId, Source)>,
-    /// Set when the outbox could not be written: the events, which must be delivered directly.
-    pub without_outbox: Option<(Source, Vec<Schedule>)>,
-}
-
-/// A schedule that reached its end in a tick.
-#[derive(Debug)]
-pub struct Ended {
-    /// The schedule.
-    pub id: ScheduleId,
-    /// Its event.
-    pub event_id: EventId,
-    /// What became of it.
-    pub outcome: Outcome,
-}
-
-/// What is due and still pending.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StillDue {
-    /// How many schedules.
-    pub count: u64,
-    /// For how long the oldest has been due.
-    pub oldest_age: Duration,
 }

@@ -1,30 +1,83 @@
-//! Points in time as the service shows them: UTC, cut (not rounded) to milliseconds.
+//! Points in time as the service shows them: UTC, truncated (not rounded) to milliseconds, years 1 to 9999.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, Utc};
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 use serde::{Serialize, Serializer};
 
-/// A point in time, in whole milliseconds. Shown as RFC 3339 in UTC with `Z` and three fractional digits.
+/// The earliest and the latest point in time that is shown, in milliseconds since 1970: the years 1 to 9999 in UTC, all
+/// that RFC 3339 can write.
+const RANGE_MS: RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
+/// Microseconds from 1970 to 2000, from which PostgreSQL counts.
+const EPOCH_2000_MICROS: i64 = 946_684_800_000_000;
+
+/// A point in time within the years 1 to 9999, in whole milliseconds. Shown as RFC 3339 in UTC with `Z` and three
+/// fractional digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
-    /// Cuts a point in time to the millisecond it lies in. A leap second becomes the second after it.
+    /// Truncates a point in time to milliseconds. Outside the years 1 to 9999 it becomes the nearest end of that range.
     #[must_use]
-    pub fn cut(time: DateTime<Utc>) -> Self {
-        Self(DateTime::from_timestamp_millis(time.timestamp_millis()).unwrap_or(time))
+    pub fn truncate(time: DateTime<Utc>) -> Self {
+        Self::from_millis(time.timestamp_millis())
     }
 
-    /// Reads an RFC 3339 time of any offset and cuts it to milliseconds; `None` when it is not one.
+    /// Reads what a caller wrote: an RFC 3339 time of any offset, truncated to milliseconds. `None` when it is not one, or
+    /// not within the years 1 to 9999 in UTC. A leap second becomes the second after it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         // RFC 3339 section 5.6 wants a `T` (or `t`) here; chrono would take a space as well.
         if !matches!(text.as_bytes().get(10), Some(b'T' | b't')) {
             return None;
         }
-        DateTime::parse_from_rfc3339(text).ok().map(|time| Self::cut(time.to_utc()))
+        let millis = DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis();
+        RANGE_MS.contains(&millis).then(|| Self::from_millis(millis))
+    }
+
+    /// Reads what PostgreSQL makes of a stored `timestamptz` in JSON, whatever its value and the session's time zone:
+    /// `infinity`, years before 1 (`BC`) and after 9999, and offsets with seconds. `None` only when it is no such text.
+    #[must_use]
+    pub fn parse_stored(text: &str) -> Option<Self> {
+        match text {
+            "infinity" => return Some(Self::from_millis(i64::MAX)),
+            "-infinity" => return Some(Self::from_millis(i64::MIN)),
+            _ => {}
+        }
+        let (time, is_bc) = text.strip_suffix(" BC").map_or((text, false), |time| (time, true));
+        let (year, rest) = time.split_once('-')?;
+        let year: i32 = year.parse().ok()?;
+        // Far outside, where the calendar of chrono ends before that of PostgreSQL.
+        match (year, is_bc) {
+            (10_001.., false) => return Some(Self::from_millis(i64::MAX)),
+            (3.., true) => return Some(Self::from_millis(i64::MIN)),
+            _ => {}
+        }
+        let (day, time) = rest.split_once('T')?;
+        // A time has no sign, so the first one begins the offset.
+        let (time, offset) = time.split_at(time.find(['+', '-'])?);
+        let (month, day) = day.split_once('-')?;
+        let date = NaiveDate::from_ymd_opt(
+            if is_bc { 1 - year } else { year },
+            month.parse().ok()?,
+            day.parse().ok()?,
+        )?;
+        let time = NaiveTime::parse_from_str(time, "%H:%M:%S%.f").ok()?;
+        let local = date.and_time(time).and_utc().timestamp_millis();
+        Some(Self::from_millis(local - 1000 * offset_seconds(offset)?))
+    }
+
+    /// Reads PostgreSQL's binary form: microseconds since 2000, whose extremes are the infinities.
+    #[must_use]
+    pub fn from_postgres_micros(micros: i64) -> Self {
+        Self::from_millis(micros.saturating_add(EPOCH_2000_MICROS).div_euclid(1000))
+    }
+
+    fn from_millis(millis: i64) -> Self {
+        let millis = millis.clamp(*RANGE_MS.start(), *RANGE_MS.end());
+        Self(DateTime::from_timestamp_millis(millis).unwrap_or_default())
     }
 
     /// The same point in time for the database driver and for arithmetic.
@@ -44,6 +97,16 @@ impl Timestamp {
     }
 }
 
+/// The seconds of an offset such as `+01`, `-03:30` or `+00:53:28`.
+fn offset_seconds(offset: &str) -> Option<i64> {
+    let (sign, digits) = offset.split_at(1);
+    let mut seconds = 0;
+    for (part, unit) in digits.split(':').zip([3600, 60, 1]) {
+        seconds += part.parse::<i64>().ok()? * unit;
+    }
+    Some(if sign == "-" { -seconds } else { seconds })
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_rfc3339())
@@ -56,6 +119,7 @@ impl Serialize for Timestamp {
     }
 }
 
+/// Reads stored times ([`Timestamp::parse_stored`]); what callers send goes through [`Timestamp::parse`].
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(TimestampVisitor)
@@ -68,11 +132,11 @@ impl Visitor<'_> for TimestampVisitor {
     type Value = Timestamp;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an RFC 3339 time")
+        f.write_str("a time as PostgreSQL writes it")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Timestamp, E> {
-        Timestamp::parse(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+        Timestamp::parse_stored(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
     }
 }
 
@@ -93,6 +157,50 @@ mod tests {
         let time = Timestamp::parse("2016-12-31T23:59:60.5Z").unwrap();
 
         assert_eq!(time.to_string(), "2017-01-01T00:00:00.500Z");
+    }
+
+    #[test]
+    fn years_that_rfc_3339_cannot_write_in_utc_are_refused() {
+        for text in [
+            "9999-12-31T23:59:59-00:01",
+            "9999-12-31T23:59:60Z",
+            "0001-01-01T00:00:00+00:01",
+            "0000-12-31T23:59:59Z",
+        ] {
+            assert_eq!(Timestamp::parse(text), None, "{text:?} was read as a time");
+        }
+        assert!(Timestamp::parse("9999-12-31T23:59:59.999999Z").is_some());
+        assert!(Timestamp::parse("0001-01-01T00:00:00Z").is_some());
+    }
+
+    #[test]
+    fn whatever_is_stored_is_read_and_shown_within_the_years_1_to_9999() {
+        for (stored, shown) in [
+            ("2026-02-09T10:00:00.123999+01:00", "2026-02-09T09:00:00.123Z"),
+            ("2026-02-09T10:00:00+05:45", "2026-02-09T04:15:00.000Z"),
+            ("0001-01-01T00:53:28+00:53:28", "0001-01-01T00:00:00.000Z"),
+            ("1900-01-01T00:00:00-00:44:30", "1900-01-01T00:44:30.000Z"),
+            ("infinity", "9999-12-31T23:59:59.999Z"),
+            ("-infinity", "0001-01-01T00:00:00.000Z"),
+            ("294276-12-31T23:59:59.999999+00:00", "9999-12-31T23:59:59.999Z"),
+            ("4714-11-24T00:00:00+00:00 BC", "0001-01-01T00:00:00.000Z"),
+            ("0001-12-31T23:30:00-01:00 BC", "0001-01-01T00:30:00.000Z"),
+        ] {
+            let time = Timestamp::parse_stored(stored).unwrap_or_else(|| panic!("{stored} was not read"));
+            assert_eq!(time.to_string(), shown, "for {stored}");
+        }
+    }
+
+    #[test]
+    fn the_binary_form_is_read_whatever_it_holds() {
+        for (micros, shown) in [
+            (0, "2000-01-01T00:00:00.000Z"),
+            (-1, "1999-12-31T23:59:59.999Z"),
+            (i64::MAX, "9999-12-31T23:59:59.999Z"),
+            (i64::MIN, "0001-01-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(Timestamp::from_postgres_micros(micros).to_string(), shown, "for {micros}");
+        }
     }
 
     #[test]

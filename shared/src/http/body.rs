@@ -1,4 +1,4 @@
-//! The body of a create, checked against every rule at once.
+//! The bodies of a create and of a cancel, each checked against every rule at once.
 
 use chrono::TimeDelta;
 use serde_json::{Map, Value};
@@ -19,13 +19,7 @@ pub fn new_schedule(value: &Value, not_before: Option<Timestamp>) -> Result<NewS
     let Value::Object(fields) = value else {
         return Err(vec![InputFault::in_body(&[], "must be an object with `scheduled_at` and `updates`")]);
     };
-    let mut faults: Vec<_> = fields
-        .keys()
-        .filter(|key| !FIELDS.contains(&key.as_str()))
-        .map(|key| {
-            InputFault::in_body(&[key], format!("is not a known field; there are `{}`", FIELDS.join("`, `")))
-        })
-        .collect();
+    let mut faults = unknown_fields(fields, &FIELDS);
     let scheduled_at = scheduled_at(fields, not_before, &mut faults);
     let updates = updates(fields, &mut faults);
     let apply_by = apply_by(fields, scheduled_at, &mut faults);
@@ -36,6 +30,27 @@ pub fn new_schedule(value: &Value, not_before: Option<Timestamp>) -> Result<NewS
         }
         _ => Err(faults),
     }
+}
+
+/// Reads the reason for a cancel.
+///
+/// # Errors
+/// Every fault found.
+pub fn cancel_reason(value: &Value) -> Result<Option<String>, Vec<InputFault>> {
+    let Value::Object(fields) = value else {
+        return Err(vec![InputFault::in_body(&[], "must be an object, with `reason` or empty")]);
+    };
+    let mut faults = unknown_fields(fields, &["reason"]);
+    let reason = reason(fields, &mut faults);
+    if faults.is_empty() { Ok(reason) } else { Err(faults) }
+}
+
+fn unknown_fields(fields: &Map<String, Value>, known: &[&str]) -> Vec<InputFault> {
+    let unknown = fields.keys().filter(|key| !known.contains(&key.as_str()));
+    let known = known.join("`, `");
+    unknown
+        .map(|key| InputFault::in_body(&[key], format!("is not a known field; there are `{known}`")))
+        .collect()
 }
 
 fn scheduled_at(
@@ -107,7 +122,8 @@ fn reason(fields: &Map<String, Value>, faults: &mut Vec<InputFault>) -> Option<S
     Some(text.clone())
 }
 
-const NOT_A_TIME: &str = "must be an RFC 3339 time with an offset, such as 2026-02-09T09:00:00Z";
+const NOT_A_TIME: &str =
+    "must be an RFC 3339 time with an offset, such as 2026-02-09T09:00:00Z, in the years 0001 to 9999 of UTC";
 
 fn time(value: &Value) -> Option<Timestamp> {
     value.as_str().and_then(Timestamp::parse)
@@ -202,6 +218,29 @@ mod tests {
         assert!(new_schedule(&at("2027-02-10T09:00:00Z"), now()).is_ok(), "366 days ahead are allowed");
         for far in ["2027-02-10T09:00:00.001Z", "9999-12-31T23:59:59Z"] {
             assert_eq!(pointers(&at(far)), ["/scheduled_at"], "{far}");
+        }
+    }
+
+    #[test]
+    fn a_cancel_may_have_a_reason_and_nothing_else() {
+        for none in [json!({}), json!({"reason": null})] {
+            assert_eq!(cancel_reason(&none), Ok(None), "{none}");
+        }
+        assert_eq!(cancel_reason(&json!({"reason": ""})), Ok(Some(String::new())));
+        assert_eq!(cancel_reason(&json!({"reason": "a\nb"})), Ok(Some("a\nb".to_owned())));
+        for (body, pointer) in [
+            (json!(null), ""),
+            (json!([]), ""),
+            (json!("late"), ""),
+            (json!({"reason": 1}), "/reason"),
+            (json!({"reason": ["late"]}), "/reason"),
+            (json!({"reason": "x".repeat(501)}), "/reason"),
+            (json!({"reason": "a\0b"}), "/reason"),
+            (json!({"Reason": "late"}), "/Reason"),
+        ] {
+            let faults = cancel_reason(&body).unwrap_err();
+            assert_eq!(faults.len(), 1, "{body}: {faults:?}");
+            assert_eq!(faults[0].place, Place::Pointer(pointer.to_owned()), "{body}");
         }
     }
 

@@ -2,23 +2,39 @@
 //! was made for. Its checksum finds a cursor used elsewhere or made up; it is no secret, and need not be: all that a
 //! cursor can say is where a page begins.
 
+use std::ops::Range;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
 use crate::domain::flag::FlagAddress;
 use crate::domain::schedule::{ScheduleId, Status};
-use crate::domain::step::PagePosition;
+use crate::domain::step::{PagePosition, StoredMicros};
 
-const VERSION: u8 = 1;
-const LENGTH: usize = 1 + 8 + 16 + 8;
+const VERSION: u8 = 2;
+/// Version, kind of time, time, id, checksum.
+const LENGTH: usize = 1 + 1 + 8 + 16 + 8;
+
+/// The kinds of `scheduled_at` that a row may have.
+const FINITE: u8 = 0;
+const INFINITY: u8 = 1;
+const MINUS_INFINITY: u8 = 2;
+/// The microseconds since 2000 that a `timestamptz` can hold, from 4714 BC to 294276 AD.
+const FINITE_RANGE: Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
 
 /// Makes a cursor.
 #[must_use]
 pub fn encode(flag: &FlagAddress, status: Option<Status>, position: PagePosition) -> String {
     let mut bytes = Vec::with_capacity(LENGTH);
     bytes.push(VERSION);
-    bytes.extend(position.scheduled_at_micros.to_be_bytes());
+    let (kind, micros) = match position.scheduled_at {
+        StoredMicros::INFINITY => (INFINITY, 0),
+        StoredMicros::MINUS_INFINITY => (MINUS_INFINITY, 0),
+        StoredMicros(micros) => (FINITE, micros),
+    };
+    bytes.push(kind);
+    bytes.extend(micros.to_be_bytes());
     bytes.extend(position.id.0.as_bytes());
     bytes.extend(checksum(flag, status, &bytes).to_be_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
@@ -32,10 +48,13 @@ pub fn decode(flag: &FlagAddress, status: Option<Status>, text: &str) -> Option<
     if content[0] != VERSION || sum != checksum(flag, status, content).to_be_bytes() {
         return None;
     }
-    Some(PagePosition {
-        scheduled_at_micros: i64::from_be_bytes(content[1..9].try_into().ok()?),
-        id: ScheduleId(Uuid::from_bytes(content[9..].try_into().ok()?)),
-    })
+    let scheduled_at = match (content[1], i64::from_be_bytes(content[2..10].try_into().ok()?)) {
+        (FINITE, micros) if FINITE_RANGE.contains(&micros) => StoredMicros(micros),
+        (INFINITY, 0) => StoredMicros::INFINITY,
+        (MINUS_INFINITY, 0) => StoredMicros::MINUS_INFINITY,
+        _ => return None,
+    };
+    Some(PagePosition { scheduled_at, id: ScheduleId(Uuid::from_bytes(content[10..].try_into().ok()?)) })
 }
 
 /// 64-bit FNV-1a (draft-eastlake-fnv) over what the cursor is bound to and what it says.
@@ -60,8 +79,38 @@ mod tests {
         }
     }
 
-    const HERE: PagePosition =
-        PagePosition { scheduled_at_micros: 1_770_627_600_123_456, id: ScheduleId(Uuid::from_u128(7)) };
+    const HERE: PagePosition = at(StoredMicros(823_942_800_123_456));
+
+    const fn at(scheduled_at: StoredMicros) -> PagePosition {
+        PagePosition { scheduled_at, id: ScheduleId(Uuid::from_u128(7)) }
+    }
+
+    #[test]
+    fn a_cursor_says_any_time_that_a_row_may_have_and_no_other() {
+        let flag = flag("a", "production");
+        for time in [
+            0,
+            FINITE_RANGE.start,
+            FINITE_RANGE.end - 1,
+            StoredMicros::INFINITY.0,
+            StoredMicros::MINUS_INFINITY.0,
+        ] {
+            let position = at(StoredMicros(time));
+            assert_eq!(decode(&flag, None, &encode(&flag, None, position)), Some(position), "for {time}");
+        }
+        for time in [FINITE_RANGE.start - 1, FINITE_RANGE.end, i64::MAX - 1, i64::MIN + 1] {
+            assert_eq!(decode(&flag, None, &encode(&flag, None, at(StoredMicros(time)))), None, "for {time}");
+        }
+        for (kind, micros) in
+            [(FINITE, i64::MAX), (FINITE, i64::MIN), (INFINITY, 1), (MINUS_INFINITY, i64::MIN), (3, 0)]
+        {
+            let mut bytes = vec![VERSION, kind];
+            bytes.extend(micros.to_be_bytes());
+            bytes.extend(HERE.id.0.as_bytes());
+            bytes.extend(checksum(&flag, None, &bytes).to_be_bytes());
+            assert_eq!(decode(&flag, None, &URL_SAFE_NO_PAD.encode(bytes)), None, "for {kind}, {micros}");
+        }
+    }
 
     #[test]
     fn a_cursor_comes_back_as_it_went() {

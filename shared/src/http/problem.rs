@@ -5,6 +5,7 @@
 use lambda_http::http::StatusCode;
 use serde::Serialize;
 
+use super::event::EventError;
 use super::views::ScheduleView;
 use crate::domain::schedule::MAX_DAYS_AHEAD;
 use crate::error::{ServiceError, StoreError, chain};
@@ -59,8 +60,8 @@ impl InputFault {
 /// Why a request was not carried out.
 #[derive(Debug)]
 pub enum Problem {
-    /// The request is not one that API Gateway would hand over.
-    MalformedRequest,
+    /// The event is not a request that API Gateway would hand over.
+    MalformedRequest(EventError),
     /// No token: no `Authorization` header, or one of another scheme.
     NoToken,
     /// A token that is not accepted; which rule it broke is for the log alone.
@@ -83,6 +84,12 @@ pub enum Problem {
     TooSlow,
     /// A bug.
     Bug(String),
+}
+
+impl From<EventError> for Problem {
+    fn from(error: EventError) -> Self {
+        Self::MalformedRequest(error)
+    }
 }
 
 impl From<ServiceError> for Problem {
@@ -120,7 +127,7 @@ impl Problem {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::MalformedRequest | Self::InvalidJson(_) | Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::MalformedRequest(_) | Self::InvalidJson(_) | Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::NoToken | Self::BadToken => StatusCode::UNAUTHORIZED,
             Self::NotAdmin => StatusCode::FORBIDDEN,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -131,6 +138,7 @@ impl Problem {
                 ServiceError::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
                 ServiceError::NotInTime { .. } => StatusCode::BAD_REQUEST,
                 ServiceError::Store(StoreError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
+                ServiceError::Store(StoreError::Rejected { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
                 ServiceError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_)) => {
                     StatusCode::INTERNAL_SERVER_ERROR
                 }
@@ -144,7 +152,7 @@ impl Problem {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::MalformedRequest | Self::Invalid(_) => "invalid_request",
+            Self::MalformedRequest(_) | Self::Invalid(_) => "invalid_request",
             Self::InvalidJson(_) => "invalid_json",
             Self::NoToken | Self::BadToken => "unauthenticated",
             Self::NotAdmin => "forbidden",
@@ -157,6 +165,7 @@ impl Problem {
                 ServiceError::KeyReused => "idempotency_key_reused",
                 ServiceError::NotInTime { .. } => "invalid_request",
                 ServiceError::Store(StoreError::Unavailable(_)) => "service_unavailable",
+                ServiceError::Store(StoreError::Rejected { .. }) => "rejected_by_database",
                 ServiceError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_)) => "internal_error",
             },
             Self::KeysUnavailable | Self::TooSlow => "service_unavailable",
@@ -176,6 +185,7 @@ impl Problem {
             "idempotency_key_reused" => "The idempotency key was used before",
             "body_too_large" => "The body is too large",
             "unsupported_media_type" => "The content type is not supported",
+            "rejected_by_database" => "The database rejected the schedule",
             "service_unavailable" => "The service is not available",
             _ => "Something went wrong",
         }
@@ -183,7 +193,7 @@ impl Problem {
 
     fn detail(&self) -> String {
         match self {
-            Self::MalformedRequest => "The request cannot be read: a header or parameter holds characters that HTTP does not allow.".into(),
+            Self::MalformedRequest(error) => format!("The request cannot be read: {error}."),
             // One text for every kind of bad token: it must not help to make a better one.
             Self::NoToken | Self::BadToken => "Send a valid access token in the header `Authorization: Bearer <token>`.".into(),
             Self::NotAdmin => "The token is valid, but names no group of admins.".into(),
@@ -198,12 +208,15 @@ impl Problem {
             Self::Service(ServiceError::NoSuchSchedule) => "This flag has no schedule of this id in this environment.".into(),
             Self::Service(ServiceError::NotPending(schedule)) => format!(
                 "The schedule is {} already and cannot be cancelled; `schedule` shows it as it now stands.",
-                schedule.status.as_str()
+                schedule.status
             ),
             Self::Service(ServiceError::KeyReused) => {
                 "This `Idempotency-Key` belongs to another change of this flag; use a new key for a new change.".into()
             }
             Self::Service(ServiceError::NotInTime { .. }) => Self::Invalid(self.faults()).detail(),
+            Self::Service(ServiceError::Store(StoreError::Rejected { message, .. })) => {
+                format!("A constraint or a trigger of the database rejected it: {message}")
+            }
             Self::Service(ServiceError::Store(StoreError::Unavailable(_))) | Self::KeysUnavailable | Self::TooSlow => {
                 format!("Try again in {RETRY_AFTER_SECONDS} seconds.")
             }
@@ -216,7 +229,7 @@ impl Problem {
     fn faults(&self) -> Vec<InputFault> {
         match self {
             Self::Invalid(faults) => faults.clone(),
-            Self::MalformedRequest => vec![InputFault::in_body(&[], "the request around it cannot be read")],
+            Self::MalformedRequest(error) => vec![InputFault::in_body(&[], error.to_string())],
             Self::Service(ServiceError::NotInTime { database_now }) => vec![InputFault::in_body(
                 &["scheduled_at"],
                 format!("must be later than now ({database_now}) and at most {MAX_DAYS_AHEAD} days ahead"),

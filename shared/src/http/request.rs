@@ -3,20 +3,19 @@
 //! The event is read here rather than by `lambda_http`'s own conversion, which panics on some events that are not legal
 //! HTTP; here they are answered with 400.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::http::HeaderMap;
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::body;
 use super::cursor;
+use super::event::{Event, EventError};
 use super::json;
 use super::problem::{InputFault, Problem};
+use super::query::{self, Query};
 use crate::domain::admin::CallContext;
 use crate::domain::flag::{Environment, FlagAddress, FlagKey};
 use crate::domain::schedule::{IdempotencyKey, NewSchedule, REASON_MAX, ScheduleId, Status};
@@ -31,17 +30,28 @@ pub const MAX_LIMIT: u16 = 200;
 /// The page size when none is asked for.
 pub const DEFAULT_LIMIT: u16 = 50;
 
+/// What is kept of a request id, in characters. An audit event must stay small, whatever a gateway or a client sends.
+const REQUEST_ID_MAX: usize = 200;
+/// What is kept of the caller's address and of `User-Agent`, in characters.
+const CALLER_MAX: usize = 1_000;
+
 /// API Gateway's request id, also of an event that cannot be read otherwise; `None` where there is none.
 #[must_use]
 pub fn gateway_request_id(event: &Value) -> Option<&str> {
-    event["requestContext"]["requestId"].as_str().filter(|id| !id.is_empty())
+    let id = event["requestContext"]["requestId"].as_str().filter(|id| !id.is_empty())?;
+    Some(cut(id, REQUEST_ID_MAX))
+}
+
+/// The first `max` characters.
+fn cut(text: &str, max: usize) -> &str {
+    text.char_indices().nth(max).map_or(text, |(end, _)| &text[..end])
 }
 
 /// A request.
 #[derive(Debug)]
 pub struct Request {
-    path_parameters: HashMap<String, String>,
-    query: String,
+    path_parameters: Map<String, Value>,
+    query: Query,
     /// The headers.
     pub headers: HeaderMap,
     body: Vec<u8>,
@@ -55,34 +65,31 @@ impl Request {
     /// # Errors
     /// [`Problem::MalformedRequest`].
     pub fn read(event: Value, request_id: &str) -> Result<Self, Problem> {
-        if has_a_header_twice(&event) {
-            return Err(Problem::MalformedRequest);
-        }
-        let event: ApiGatewayV2httpRequest =
-            serde_json::from_value(event).map_err(|_| Problem::MalformedRequest)?;
-        let body = match event.body {
-            Some(body) if event.is_base64_encoded => {
-                STANDARD.decode(body).map_err(|_| Problem::MalformedRequest)?
-            }
-            Some(body) => body.into_bytes(),
-            None => Vec::new(),
+        let event = Event::read(event)?;
+        let kept = |text: Option<String>| {
+            text.filter(|text| !text.is_empty()).map(|text| cut(&text, CALLER_MAX).to_owned())
         };
-        let http = event.request_context.http;
         let call = CallContext {
-            request_id: request_id.to_owned(),
-            source_ip: http.source_ip.filter(|ip| !ip.is_empty()),
-            user_agent: http.user_agent.filter(|agent| !agent.is_empty()),
+            request_id: cut(request_id, REQUEST_ID_MAX).to_owned(),
+            source_ip: kept(event.source_ip),
+            user_agent: kept(event.user_agent),
         };
         // PostgreSQL cannot store it, and HTTP has no place for it.
-        let texts = [Some(&call.request_id), call.source_ip.as_ref(), call.user_agent.as_ref()];
-        if texts.into_iter().flatten().any(|text| text.contains('\0')) {
-            return Err(Problem::MalformedRequest);
+        let texts = [
+            ("requestContext.requestId", Some(&call.request_id)),
+            ("requestContext.http.sourceIp", call.source_ip.as_ref()),
+            ("requestContext.http.userAgent", call.user_agent.as_ref()),
+        ];
+        for (part, text) in texts {
+            if text.is_some_and(|text| text.contains('\0')) {
+                return Err(EventError::Characters { part: part.to_owned() }.into());
+            }
         }
         Ok(Self {
             path_parameters: event.path_parameters,
-            query: event.raw_query_string.unwrap_or_default(),
+            query: Query::new(event.raw_query, event.query_parameters),
             headers: event.headers,
-            body,
+            body: event.body,
             call,
         })
     }
@@ -119,15 +126,25 @@ impl Request {
         input.finish(flag.map(|flag| (flag, PageQuery { status, limit, after })))
     }
 
-    /// What a cancel asks for.
+    /// What a cancel asks for. The reason is in the query or in a body, not in both.
     ///
     /// # Errors
-    /// Every fault of path and query at once.
+    /// Every fault of path, query and body at once.
     pub fn cancellation(&self) -> Result<(FlagAddress, ScheduleId, Option<String>), Problem> {
+        let value = if self.body.is_empty() { None } else { Some(self.json_body()?) };
         let mut input = self.input(&["environment", "reason"]);
         let flag = input.flag();
         let id = input.schedule_id();
-        let reason = input.reason();
+        let in_query = input.reason();
+        let in_body = value.map_or(Ok(None), |value| body::cancel_reason(&value));
+        let in_body = in_body.unwrap_or_else(|faults| {
+            input.faults.extend(faults);
+            None
+        });
+        if in_query.is_some() && in_body.is_some() {
+            input.refuse("reason", "must be given in the query or in the body, not in both");
+        }
+        let reason = in_query.or(in_body);
         input.finish(flag.zip(id).map(|(flag, id)| (flag, id, reason)))
     }
 
@@ -154,9 +171,8 @@ impl Request {
 
     fn input(&self, known: &[&str]) -> Input<'_> {
         let mut input = Input { request: self, query: HashMap::new(), faults: Vec::new() };
-        for pair in self.query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let Some(name) = decode_query(name) else {
+        for (name, value) in self.query.pairs() {
+            let Some(name) = query::decode(name) else {
                 input.refuse("query", "is not UTF-8 after percent decoding");
                 continue;
             };
@@ -165,12 +181,15 @@ impl Request {
                 input.refuse(&name, format!("is not a known query parameter; there are `{known}`"));
             } else if input.query.contains_key(&name) {
                 input.refuse(&name, "must not be given twice");
-            } else if let Some(value) = decode_query(value) {
+            } else if let Some(value) = query::decode(value) {
                 input.query.insert(name, value);
             } else {
                 input.refuse(&name, "is not UTF-8 after percent decoding");
                 input.query.insert(name, String::new());
             }
+        }
+        for (name, detail) in self.query.differences() {
+            input.refuse(&name, detail);
         }
         input
     }
@@ -202,9 +221,16 @@ impl Input<'_> {
     /// A path parameter. Gateways differ in whether they hand it over decoded, so valid percent escapes are decoded
     /// here, once, whoever sent them.
     fn path_parameter(&mut self, name: &str) -> Option<String> {
-        let Some(raw) = self.request.path_parameters.get(name) else {
-            self.refuse(name, "is missing from the path");
-            return None;
+        let raw = match self.request.path_parameters.get(name) {
+            Some(Value::String(raw)) => raw,
+            None | Some(Value::Null) => {
+                self.refuse(name, "is missing from the path");
+                return None;
+            }
+            Some(_) => {
+                self.refuse(name, format!("`pathParameters.{name}` must be a string"));
+                return None;
+            }
         };
         let decoded = percent_decode_str(raw).decode_utf8().ok().map(|text| text.into_owned());
         if decoded.is_none() {
@@ -294,16 +320,18 @@ impl Input<'_> {
     }
 }
 
-/// Whether two headers differ in the case of their names only. The library would silently keep one of them, and two
-/// `Authorization` headers must not pass for one. API Gateway hands names over in lower case.
-fn has_a_header_twice(event: &Value) -> bool {
-    let names = event["headers"].as_object().into_iter().flatten().map(|(name, _)| name.to_ascii_lowercase());
-    let mut seen = HashSet::new();
-    names.into_iter().any(|name| !seen.insert(name))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A name or value of a query string: percent escapes and `+` decoded; `None` when it is not UTF-8 then.
-fn decode_query(text: &str) -> Option<String> {
-    let spaced = text.replace('+', " ");
-    percent_decode_str(&spaced).decode_utf8().ok().map(|text| text.into_owned())
+    #[test]
+    fn what_is_cut_ends_between_two_characters() {
+        assert_eq!(cut("", 3), "");
+        assert_eq!(cut("é🎉x", 3), "é🎉x");
+        assert_eq!(cut("é🎉xy", 2), "é🎉");
+        assert_eq!(
+            gateway_request_id(&serde_json::json!({"requestContext": {"requestId": "ü".repeat(201)}})),
+            Some(&*"ü".repeat(200))
+        );
+    }
 }

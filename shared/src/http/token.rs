@@ -21,6 +21,8 @@ use crate::domain::time::Timestamp;
 
 /// The largest token, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+/// The longest user id, in characters: it is in every row and event of its user, and in an index.
+const MAX_USER_ID: usize = 256;
 /// By how much clocks may differ, in seconds.
 const LEEWAY: f64 = 30.0;
 /// The longest time from `iat` to `exp`, in seconds.
@@ -203,6 +205,9 @@ pub fn check_claims(
     let user_id = all.get(&settings.user_id_claim).and_then(Value::as_str).unwrap_or_default();
     if user_id.is_empty() {
         return Err(TokenError("there is no user id: nobody could be held accountable"));
+    }
+    if user_id.chars().count() > MAX_USER_ID {
+        return Err(TokenError("the user id is too long"));
     }
     if [Some(user_id), claims.email.as_deref()]
         .into_iter()

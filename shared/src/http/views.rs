@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::cursor;
 use crate::domain::flag::{Environment, FlagAddress, FlagKey};
-use crate::domain::schedule::{Schedule, ScheduleId, Status, StoredUpdates};
+use crate::domain::schedule::{Schedule, ScheduleId, StoredStatus, StoredUpdates};
 use crate::domain::step::{Page, PageQuery};
 use crate::domain::time::Timestamp;
 
-/// What stays as it is in a path segment: RFC 3986's unreserved characters.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// What stays as it is in a query parameter: RFC 3986's unreserved characters.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A schedule.
 #[derive(Debug, Serialize)]
@@ -21,10 +21,10 @@ pub struct ScheduleView {
     environment: Environment,
     scheduled_at: Timestamp,
     apply_by: Option<Timestamp>,
-    status: Status,
+    status: StoredStatus,
     updates: StoredUpdates,
     reason: Option<String>,
-    created_at: Timestamp,
+    created_at: Option<Timestamp>,
     created_by: Option<String>,
     cancelled_at: Option<Timestamp>,
     cancelled_by: Option<String>,
@@ -97,16 +97,17 @@ impl Reply {
         Ok(Self { status: StatusCode::OK, headers: Vec::new(), body: serde_json::to_string(body)? })
     }
 
-    /// 201 with the new schedule and its `Location`.
+    /// 201 with the new schedule and its `Location`: a reference relative to the request's own URL, which therefore
+    /// also resolves behind a stage or a base path that the function does not know of.
     ///
     /// # Errors
     /// `serde_json`'s, which for these views would be a bug.
     pub fn created(schedule: Schedule) -> Result<Self, serde_json::Error> {
-        let location = format!(
-            "/api/admin/flags/{}/schedule/{}",
-            utf8_percent_encode(schedule.flag_key.as_str(), SEGMENT),
-            schedule.id
-        );
+        let mut location = format!("schedule/{}", schedule.id);
+        if schedule.environment != Environment::default() {
+            location.push_str("?environment=");
+            location.extend(utf8_percent_encode(schedule.environment.as_str(), UNRESERVED));
+        }
         Ok(Self {
             status: StatusCode::CREATED,
             headers: vec![("location", location)],

@@ -265,7 +265,8 @@ async fn init(bin: &Path, scratch: &Path, user: Option<User>, password: &str) ->
     }
 }
 
-fn free_port() -> Result<u16> {
+/// A port that nobody uses at the moment.
+pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     Ok(listener.doing(|| "cannot find a free port".to_owned())?.port())
 }

@@ -15,13 +15,14 @@ use futures_util::TryStreamExt;
 use thiserror::Error;
 use tokio::time::timeout;
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::fault::{Fault, fault, is_time_limit, store_error, words};
+use super::fault::{Fault, fault, is_spent, message, store_error};
 use super::opening::{OpenError, Opener};
 use super::tls::ConnectionsError;
 use crate::config::DatabaseSettings;
-use crate::error::{Source, StoreError};
+use crate::error::StoreError;
 
 /// A statement with all that it waits for, a new connection included, may take this long.
 pub const STATEMENT_LIMIT: Duration = Duration::from_secs(5);
@@ -43,6 +44,45 @@ pub(super) type Object = deadpool::managed::Object<Opener>;
 /// The connections of one function instance.
 pub struct Connections {
     pool: Pool<Opener>,
+}
+
+/// How often a statement that is safe to repeat is tried, and until when.
+pub(super) struct Attempts {
+    /// When the last one must have ended.
+    pub(super) deadline: Instant,
+    /// Whether an attempt has lost its connection: what it did may have been done.
+    pub(super) lost: bool,
+    conflicts: u8,
+}
+
+/// A statement that meets a deadlock or a serialization failure is tried this often, at most.
+const CONFLICTS: u8 = 4;
+
+impl Attempts {
+    pub(super) fn new() -> Self {
+        Self { deadline: Instant::now() + STATEMENT_LIMIT, lost: false, conflicts: 0 }
+    }
+
+    /// Whether to try again after this error.
+    pub(super) fn may_repeat(&mut self, error: &QueryError) -> bool {
+        let may = match error.fault() {
+            Fault::Lost => !std::mem::replace(&mut self.lost, true),
+            Fault::Conflict => {
+                self.conflicts += 1;
+                self.conflicts < CONFLICTS
+            }
+            // The attempt that was lost was still under way when this one looked, and has been committed by now.
+            Fault::Rejected if self.lost => {
+                self.conflicts += 1;
+                self.conflicts < CONFLICTS && error.is_duplicate_schedule()
+            }
+            _ => false,
+        };
+        if may {
+            tracing::info!(?error, "repeating a statement");
+        }
+        may
+    }
 }
 
 /// Something took longer than it may.
@@ -89,7 +129,8 @@ impl Connections {
         }
     }
 
-    /// Runs one statement that is safe to repeat: if the connection turns out to be gone, or in a deadlock, once more.
+    /// Runs one statement that is safe to repeat: once more if the connection turns out to be gone, a few times more if it
+    /// meets a deadlock or a serialization failure.
     pub(super) async fn query(&self, sql: &str, params: &Params<'_>) -> Result<Vec<Row>, QueryError> {
         self.query_reading(sql, params, Ok).await
     }
@@ -101,30 +142,29 @@ impl Connections {
         params: &Params<'_>,
         read: impl Fn(Row) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, QueryError> {
-        let deadline = Instant::now() + STATEMENT_LIMIT;
-        match self.query_once(sql, params, &read, deadline).await {
-            Err(error) if matches!(error.fault(), Fault::Connection | Fault::Conflict) => {
-                tracing::info!(?error, "repeating a statement");
-                self.query_once(sql, params, &read, deadline).await
+        let mut attempts = Attempts::new();
+        loop {
+            match self.query_once(sql, params, &read, attempts.deadline).await {
+                Err(error) if attempts.may_repeat(&error) => {}
+                result => return result,
             }
-            result => result,
         }
     }
 
-    async fn query_once<T>(
+    pub(super) async fn query_once<T>(
         &self,
         sql: &str,
         params: &Params<'_>,
         read: &impl Fn(Row) -> Result<T, StoreError>,
         deadline: Instant,
     ) -> Result<Vec<T>, QueryError> {
-        let client = self.get(deadline).await.map_err(QueryError::Store)?;
+        let client = self.get(deadline).await?;
         let reading = async {
             let params = params.iter().map(|(value, of_type)| (*value, of_type.clone()));
             let mut rows = pin!(client.query_typed_raw(sql, params).await?);
             let mut results = Vec::new();
             while let Some(row) = rows.try_next().await? {
-                results.push(read(row).map_err(QueryError::Store)?);
+                results.push(read(row)?);
             }
             Ok::<_, QueryError>(results)
         };
@@ -146,14 +186,14 @@ impl Connections {
             }
             Ok(Err(error)) => {
                 let error = error.into();
-                if error.fault() != Fault::Connection {
+                if error.fault() != Fault::Lost && !error.is_spent() {
                     client.give_back();
                 }
                 Err(error)
             }
             Err(()) => {
                 self.give_up(client).await;
-                Err(QueryError::Store(StoreError::Unavailable(TooSlow { what }.into())))
+                Err(QueryError::TooSlow(what))
             }
         }
     }
@@ -237,9 +277,11 @@ pub(super) async fn within<T>(deadline: Instant, future: impl Future<Output = T>
 /// Why a statement gave no rows.
 #[derive(Debug)]
 pub(super) enum QueryError {
-    /// The server's or the driver's word on it.
+    /// The error that PostgreSQL or the driver returned.
     Driver(tokio_postgres::Error),
-    /// It did not come to that.
+    /// This took longer than it may.
+    TooSlow(&'static str),
+    /// There is no connection, or what came back is not what the statement promises.
     Store(StoreError),
 }
 
@@ -248,29 +290,30 @@ impl QueryError {
     pub(super) fn fault(&self) -> Fault {
         match self {
             Self::Driver(error) => fault(error),
+            Self::TooSlow(_) => Fault::TooSlow,
             Self::Store(StoreError::Unavailable(_)) => Fault::Unavailable,
+            Self::Store(StoreError::Rejected { .. }) => Fault::Rejected,
             Self::Store(StoreError::Refused(_) | StoreError::Corrupt { .. }) => Fault::Other,
         }
     }
 
-    /// Whether the server gave up for the time it took: its lock or its statement timeout.
-    pub(super) fn is_time_limit(&self) -> bool {
-        matches!(self, Self::Driver(error) if is_time_limit(error))
+    fn is_duplicate_schedule(&self) -> bool {
+        let Self::Driver(error) = self else { return false };
+        error.as_db_error().is_some_and(|db| {
+            *db.code() == SqlState::UNIQUE_VIOLATION && db.table() == Some("feature_flag_schedules")
+        })
     }
 
-    /// The server's own words, without the statement.
-    pub(super) fn words(&self) -> String {
+    fn is_spent(&self) -> bool {
+        matches!(self, Self::Driver(error) if is_spent(error))
+    }
+
+    /// The message that PostgreSQL returned, without the statement.
+    pub(super) fn message(&self) -> String {
         match self {
-            Self::Driver(error) => words(error),
+            Self::Driver(error) => message(error),
+            Self::TooSlow(what) => TooSlow { what }.to_string(),
             Self::Store(error) => error.source().map_or_else(|| error.to_string(), ToString::to_string),
-        }
-    }
-
-    /// The error as a source, for the log.
-    pub(super) fn into_source(self) -> Source {
-        match self {
-            Self::Driver(error) => error.into(),
-            Self::Store(error) => error.into(),
         }
     }
 }
@@ -281,10 +324,17 @@ impl From<tokio_postgres::Error> for QueryError {
     }
 }
 
+impl From<StoreError> for QueryError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
 impl From<QueryError> for StoreError {
     fn from(error: QueryError) -> Self {
         match error {
             QueryError::Driver(error) => store_error(error),
+            QueryError::TooSlow(what) => Self::Unavailable(TooSlow { what }.into()),
             QueryError::Store(error) => error,
         }
     }

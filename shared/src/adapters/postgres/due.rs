@@ -1,163 +1,175 @@
-//! Applying what is due, on PostgreSQL: one transaction a batch.
+//! [`DueStore`] on PostgreSQL: one batch, one transaction, a constant number of statements.
 //!
-//! Order of locks everywhere: flag, then schedule. The usual batch costs a constant number of statements. Where the
-//! database refuses it, the batch is done again with savepoints: split until the culprit stands alone, or stored
-//! without audit rows where the outbox is what is in the way. Where it runs into a lock or statement timeout, the
-//! batch is made smaller, down to the one flag that is then left to the next tick.
+//! Order of locks everywhere: flag, then schedule. Nothing waits for a lock on either.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use chrono::{DateTime, Utc};
-use serde_json::Value;
+use async_trait::async_trait;
 use tokio_postgres::types::{Json, Type};
-use tokio_postgres::{Error, Row, Transaction};
+use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
-use super::connection::{Connections, Object, QueryError, within};
+use super::Postgres;
+use super::change::{Statement, begin, settle};
+use super::connection::{Object, Params, QueryError, within};
 use super::fault::Fault;
-use super::outbox::{age, unsigned};
-use super::piece::{Piece, split};
-use super::schedules::field;
-use super::statement::Change;
-use crate::domain::apply::{DueFlag, DueSchedule, Failure};
-use crate::domain::audit_event::EventContext;
+use super::outcomes::OutcomeColumns;
+use super::rows::{age, field, timestamp, unsigned};
+use crate::domain::apply::{DueFlag, DueSchedule};
 use crate::domain::flag::{FlagId, FlagState};
 use crate::domain::schedule::{Schedule, ScheduleId};
-use crate::domain::step::{Batch, DuePosition, Progress, StillDue};
 use crate::domain::time::Timestamp;
 use crate::error::StoreError;
-use crate::ports::Decide;
+use crate::ports::{
+    Batch, BatchFailure, BatchRequest, Claim, Decide, DuePosition, DueStore, EventJournal, FailureKind,
+    StillDue, TickId,
+};
 
 const CLAIM: &str = include_str!("sql/claim_flags.sql");
 const READ_DUE: &str = include_str!("sql/read_due.sql");
-pub(super) const RECORD: Change = Change(include_str!("sql/record_outcomes.sql"));
+pub(super) const RECORD: Statement = Statement(include_str!("sql/record_outcomes.sql"));
+const FIND_OTHER_TICKS: &str = include_str!("sql/find_other_ticks.sql");
 const COUNT_DUE: &str = include_str!("sql/count_due.sql");
 
-/// Due schedules that one claim looks at, at most.
-const WINDOW: i64 = 5_000;
-/// Schedules of one flag in one batch, at most: always the oldest.
+/// Schedules of one flag in one batch, at most: always the oldest. A flag with a long backlog must not hold up the others.
 const PER_FLAG: i64 = 100;
-/// By how much a batch is made smaller that ran into a time limit: twice, and it looks at one schedule.
-const NARROWER: i64 = 71;
-/// Before a batch is repeated that was in a deadlock: the other one must get its lock first, or they meet again.
-const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
-/// A batch may take this long.
-const BATCH_LIMIT: Duration = Duration::from_secs(20);
-/// The reason that is stored with a schedule has at most this many characters: a trigger may say anything.
-const REASON_MAX: usize = 500;
+/// The class of the advisory locks by which ticks know of each other: "tick" in ASCII.
+const TICKS: i32 = 0x7469_636b;
+/// Bytes of stored `updates` that are read; valid ones need fewer.
+const UPDATES_MAX: usize = 4096;
 
-pub(super) async fn apply_due(
-    connections: &Connections,
-    progress: &mut Progress,
-    context: &EventContext,
-    decide: &Decide,
-    deadline: Instant,
-) -> Result<Batch, StoreError> {
-    let deadline = deadline.min(Instant::now() + BATCH_LIMIT);
-    let (mut carefully, mut repeated) = (false, false);
-    loop {
-        let window = window(progress);
-        let mut step = Step { progress, context, decide, carefully, window, claim: Claim::default() };
-        let mut client = connections.get(deadline).await?;
-        let result = within(deadline, step.run(&mut client)).await;
-        let result = connections.finish(client, result, "a batch of due schedules").await;
-        let Claim { reached, looked_at_all, flag } = step.claim;
-        let error = match result {
-            Ok(batch) => {
-                progress.pass(reached.filter(|_| !looked_at_all));
-                progress.left.extend(batch.left.iter().map(|(flag, _)| *flag));
-                return Ok(batch);
-            }
-            Err(error) => error,
-        };
-        match (error.fault(), reached, flag) {
-            (Fault::Data | Fault::MaybeOutbox | Fault::Other, ..) if !carefully => carefully = true,
-            // Repeating is safe even if the commit went through and only its answer was lost: what is done is not due
-            // any more.
-            (Fault::Connection, ..) if !repeated => repeated = true,
-            (Fault::Conflict, ..) if !repeated => {
-                repeated = true;
-                tokio::time::sleep(CONFLICT_PAUSE).await;
-            }
-            (_, Some(reached), _) if error.is_time_limit() && window > 1 => progress.too_slow.push(reached),
-            (_, Some(reached), Some(flag)) if error.is_time_limit() => {
-                progress.too_slow.clear();
-                progress.pass(Some(reached));
-                progress.left.push(flag);
-                return Ok(Batch { left: vec![(flag, error.into_source())], ..Batch::default() });
-            }
-            _ => return Err(error.into()),
-        }
+#[async_trait]
+impl DueStore for Postgres {
+    async fn apply_batch(
+        &self,
+        request: &BatchRequest<'_>,
+        decide: &Decide,
+        journal: &dyn EventJournal,
+    ) -> Result<Batch, BatchFailure> {
+        let mut client = self.connections.get(request.deadline).await.map_err(unreachable)?;
+        let mut run = BatchRun { request, decide, journal, claim: None, committing: None };
+        let result = within(request.deadline, run.run(&mut client)).await;
+        let result = self.connections.finish(client, result, "a batch of due schedules").await;
+        let BatchRun { claim, committing, .. } = run;
+        settle(&self.connections, result, committing).await.map_err(|error| BatchFailure {
+            kind: kind(&error),
+            error: error.into(),
+            claim,
+        })
     }
-}
 
-/// How many due schedules to look at: fewer, as long as this is where more took too long.
-fn window(progress: &Progress) -> i64 {
-    progress.too_slow.iter().fold(WINDOW, |window, _| (window / NARROWER).max(1))
-}
-
-pub(super) async fn still_due(connections: &Connections) -> Result<StillDue, StoreError> {
-    let rows = connections.query(COUNT_DUE, &[]).await?;
-    let Some(row) = rows.first() else { return Ok(StillDue::default()) };
-    Ok(StillDue { count: unsigned(field(row, "due")?), oldest_age: age(field(row, "oldest_age_seconds")?) })
-}
-
-/// One batch, in one transaction.
-struct Step<'a> {
-    progress: &'a Progress,
-    context: &'a EventContext,
-    decide: &'a Decide,
-    /// With savepoints, after the database has refused the plain way.
-    carefully: bool,
-    /// Due schedules that the claim looks at.
-    window: i64,
-    /// What it found.
-    claim: Claim,
-}
-
-/// What a claim found.
-#[derive(Default)]
-struct Claim {
-    /// The position reached, if anything was due.
-    reached: Option<DuePosition>,
-    /// Whether nothing due lies beyond.
-    looked_at_all: bool,
-    /// The last flag that was claimed: with the smallest window, the only one.
-    flag: Option<FlagId>,
-}
-
-impl Step<'_> {
-    async fn run(&mut self, client: &mut Object) -> Result<Batch, QueryError> {
-        let mut transaction = client.transaction().await?;
-        let mut flags = self.claim(&transaction).await?;
-        let mut batch = Batch::default();
-        let now = read_due(&transaction, &mut flags).await?;
-        flags.retain(|flag| !flag.due.is_empty());
-        if flags.is_empty() {
+    async fn check(&self, direct: bool, deadline: Instant) -> Result<(), StoreError> {
+        let mut client = self.connections.get(deadline).await?;
+        let checking = async {
+            let transaction = begin(&mut client).await?;
+            let columns = OutcomeColumns::default();
+            let context = serde_json::Value::Null;
+            let checked = record(&transaction, &columns, &Json(&context), direct).await;
             transaction.rollback().await?;
-            return Ok(batch);
-        }
-        if self.carefully {
-            // What is checked no sooner than at the commit could not be told apart there.
-            transaction.batch_execute("set constraints all immediate").await?;
-            self.record_carefully(&mut transaction, flags, now, &mut batch).await?;
-        } else {
-            let piece = Piece::decided(&flags, self.decide, now);
-            record(&transaction, RECORD.with_event(), &piece, self.context, false).await?;
-            batch.ended.extend(piece.ended);
-        }
-        transaction.commit().await?;
-        Ok(batch)
+            checked.map(|_| ())
+        };
+        let result = within(deadline, checking).await;
+        Ok(self.connections.finish(client, result, "storing a batch of nothing").await?)
     }
 
-    async fn claim(&mut self, transaction: &Transaction<'_>) -> Result<Vec<DueFlag>, QueryError> {
-        let micros = |micros| DateTime::from_timestamp_micros(micros);
-        let after = self.progress.after;
-        let scheduled_at = after.and_then(|after| micros(after.scheduled_at_micros));
-        let created_at = after.and_then(|after| micros(after.created_at_micros));
+    async fn is_another_tick_working(&self, tick: TickId) -> Result<bool, StoreError> {
+        let params: &Params<'_> = &[(&i64::from(TICKS), Type::INT8), (&i64::from(tick.0), Type::INT8)];
+        let rows = self.connections.query(FIND_OTHER_TICKS, params).await?;
+        rows.first().map_or(Ok(false), |row| field(row, "found"))
+    }
+
+    async fn still_due(&self) -> Result<StillDue, StoreError> {
+        let rows = self.connections.query(COUNT_DUE, &[]).await?;
+        let Some(row) = rows.first() else { return Ok(StillDue::default()) };
+        Ok(StillDue {
+            count: unsigned(field(row, "due")?),
+            oldest_age: age(field(row, "oldest_age_seconds")?),
+        })
+    }
+}
+
+fn unreachable(error: StoreError) -> BatchFailure {
+    BatchFailure { error, kind: FailureKind::Unreachable, claim: None }
+}
+
+fn kind(error: &QueryError) -> FailureKind {
+    match error.fault() {
+        Fault::Lost => FailureKind::Lost,
+        Fault::Conflict => FailureKind::Conflict,
+        Fault::TooSlow => FailureKind::TooSlow,
+        Fault::Locked => FailureKind::Locked,
+        Fault::Unavailable => FailureKind::Hindered,
+        Fault::Rejected | Fault::Other => FailureKind::Rejected,
+    }
+}
+
+/// One batch.
+struct BatchRun<'a> {
+    request: &'a BatchRequest<'a>,
+    decide: &'a Decide,
+    journal: &'a dyn EventJournal,
+    claim: Option<Claim>,
+    /// The transaction's id and what it did, from the moment at which the commit is sent.
+    committing: Option<(Option<String>, Batch)>,
+}
+
+impl BatchRun<'_> {
+    async fn run(&mut self, client: &mut Object) -> Result<(), QueryError> {
+        let transaction = begin(client).await?;
+        match self.prepare(&transaction).await {
+            Ok((id, batch)) if batch.ended.is_empty() => {
+                self.committing = Some((id, batch));
+                Ok(transaction.rollback().await?)
+            }
+            Ok(prepared) => {
+                self.committing = Some(prepared);
+                Ok(transaction.commit().await?)
+            }
+            Err(error) => {
+                // Awaited, so that no lock is left when the batch is tried again.
+                if error.fault() != Fault::Lost {
+                    transaction.rollback().await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn prepare(
+        &mut self,
+        transaction: &Transaction<'_>,
+    ) -> Result<(Option<String>, Batch), QueryError> {
+        let Some((mut flags, mut batch)) = self.claim(transaction).await? else {
+            return Ok((None, Batch::default()));
+        };
+        let (now, held_elsewhere) = self.read_due(transaction, &mut flags).await?;
+        batch.flags_locked += held_elsewhere;
+        let columns = OutcomeColumns::decided(&flags, self.decide, now, self.request.reject);
+        if columns.ended.is_empty() {
+            return Ok((None, batch));
+        }
+        let context = Json(self.request.context);
+        let row = record(transaction, &columns, &context, self.request.direct.is_some()).await?;
+        columns.check_counts(&row)?;
+        if let Some(reason) = self.request.direct {
+            let Json(schedules): Json<Vec<Schedule>> = field(&row, "schedules")?;
+            batch.direct = columns.events(self.request.context, &schedules)?;
+            batch.direct.iter().for_each(|event| self.journal.log_in_full(event, reason));
+        }
+        batch.ended = columns.ended;
+        Ok((field(&row, "transaction_id")?, batch))
+    }
+
+    async fn claim(
+        &mut self,
+        transaction: &Transaction<'_>,
+    ) -> Result<Option<(Vec<DueFlag>, Batch)>, QueryError> {
+        let BatchRequest { after, limit, skip, .. } = self.request;
+        let scheduled_at = after.map(|after| after.scheduled_at);
+        let created_at = after.map(|after| after.created_at);
         let id = after.map(|after| after.id.0);
-        let left: Vec<Uuid> = self.progress.left.iter().map(|flag| flag.0).collect();
+        let skip: Vec<Uuid> = skip.iter().map(|flag| flag.0).collect();
         let rows = transaction
             .query_typed(
                 CLAIM,
@@ -165,195 +177,100 @@ impl Step<'_> {
                     (&scheduled_at, Type::TIMESTAMPTZ),
                     (&created_at, Type::TIMESTAMPTZ),
                     (&id, Type::UUID),
-                    (&self.window, Type::INT8),
-                    (&left, Type::UUID_ARRAY),
+                    (&i64::from(*limit), Type::INT8),
+                    (&skip, Type::UUID_ARRAY),
+                    (&TICKS, Type::INT4),
+                    (&self.request.tick.0, Type::INT4),
                 ],
             )
             .await?;
-        let Some(first) = rows.first() else { return Ok(Vec::new()) };
-        let flags = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
-        let flags: Vec<DueFlag> = flags.into_iter().flatten().collect();
-        self.claim = Claim {
-            reached: Some(position(first)?),
-            looked_at_all: first.try_get::<_, i64>("looked_at")? < self.window,
-            flag: flags.last().map(|flag| flag.id),
+        let Some(first) = rows.first() else { return Ok(None) };
+        let flags: Vec<DueFlag> =
+            rows.iter().map(claimed).filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        let end = DuePosition {
+            scheduled_at: field(first, "scheduled_at")?,
+            created_at: field(first, "created_at")?,
+            id: ScheduleId(field(first, "id")?),
         };
-        Ok(flags)
+        let schedules = u16::try_from(field::<i64>(first, "schedules_seen")?).unwrap_or(u16::MAX);
+        self.claim = Some(Claim { end, schedules, first: None });
+        let batch = Batch {
+            reached: (schedules >= *limit).then_some(end),
+            flags_locked: unsigned(field::<i64>(first, "flags_seen")?) - flags.len() as u64,
+            ..Batch::default()
+        };
+        Ok(Some((flags, batch)))
     }
 
-    /// Splits what the database refuses until the culprit stands alone, fails it, and stores the rest.
-    async fn record_carefully(
-        &self,
-        transaction: &mut Transaction<'_>,
-        flags: Vec<DueFlag>,
-        now: Timestamp,
-        batch: &mut Batch,
-    ) -> Result<(), QueryError> {
-        let mut states: HashMap<FlagId, FlagState> = HashMap::new();
-        let mut pieces = vec![(flags, None)];
-        let mut sound = false;
-        while let Some((mut flags, rejection)) = pieces.pop() {
-            for flag in &mut flags {
-                flag.state = states.get(&flag.id).copied().unwrap_or(flag.state);
-            }
-            let piece = match &rejection {
-                None => Piece::decided(&flags, self.decide, now),
-                Some(reason) => Piece::failed(&flags, &Failure::RejectedByDatabase(String::clone(reason))),
-            };
-            match self.record_piece(transaction, &piece, batch).await {
-                Ok(()) => {
-                    states.extend(piece.states());
-                    batch.ended.extend(piece.ended);
-                }
-                Err(error) if !self.may_be_data(&error, &mut sound, transaction, batch).await? => {
-                    return Err(error);
-                }
-                Err(error) if rejection.is_some() => {
-                    // Not even the failure can be stored: the row stays pending, and harms nobody else.
-                    let culprit = flags.first().map(|flag| (flag.id, error.into_source()));
-                    batch.left.extend(culprit);
-                }
-                Err(error) => match split(flags) {
-                    (first, Some(second)) => pieces.extend([(second, None), (first, None)]),
-                    (culprit, None) => pieces.push((culprit, Some(reason(&error)))),
-                },
+    /// Reads what is due of these flags; drops those of which somebody else holds a schedule, and counts them.
+    async fn read_due(
+        &mut self,
+        transaction: &Transaction<'_>,
+        flags: &mut Vec<DueFlag>,
+    ) -> Result<(Timestamp, u64), QueryError> {
+        let ids: Vec<Uuid> = flags.iter().map(|flag| flag.id.0).collect();
+        let limit = i64::from(self.request.limit);
+        let params = [(&ids as _, Type::UUID_ARRAY), (&PER_FLAG as _, Type::INT8), (&limit as _, Type::INT8)];
+        let rows =
+            if ids.is_empty() { Vec::new() } else { transaction.query_typed(READ_DUE, &params).await? };
+        let mut due: HashMap<Uuid, Option<Vec<DueSchedule>>> = HashMap::new();
+        for row in &rows {
+            let of_flag = due.entry(field(row, "flag_id")?).or_insert_with(|| Some(Vec::new()));
+            if !field::<bool>(row, "is_held")? {
+                *of_flag = None;
+            } else if let Some(of_flag) = of_flag {
+                of_flag.push(due_schedule(row)?);
             }
         }
-        Ok(())
-    }
-
-    /// Whether an error is about the data of the piece that met it. Some codes say so. Others are those of a schema that
-    /// is not up to date or of a missing permission, but a trigger may end with any of them: then, and only then, the
-    /// same statement works when there is nothing to write.
-    async fn may_be_data(
-        &self,
-        error: &QueryError,
-        sound: &mut bool,
-        transaction: &mut Transaction<'_>,
-        batch: &mut Batch,
-    ) -> Result<bool, QueryError> {
-        match error.fault() {
-            Fault::Data => Ok(true),
-            Fault::Connection | Fault::Conflict | Fault::Unavailable => Ok(false),
-            Fault::MaybeOutbox | Fault::Other if error.is_time_limit() => Ok(false),
-            Fault::MaybeOutbox | Fault::Other => {
-                if !*sound {
-                    *sound = self.record_piece(transaction, &Piece::default(), batch).await.is_ok();
-                }
-                Ok(*sound)
-            }
+        let held_elsewhere = due.values().filter(|due| due.is_none()).count() as u64;
+        flags.retain_mut(|flag| {
+            flag.due = due.remove(&flag.id.0).flatten().unwrap_or_default();
+            !flag.due.is_empty()
+        });
+        if let Some(claim) = &mut self.claim {
+            claim.first = flags.first().map(|flag| (flag.id, flag.due[0].id));
         }
-    }
-
-    /// Stores a piece from a savepoint, without audit rows where the outbox is in the way.
-    async fn record_piece(
-        &self,
-        transaction: &mut Transaction<'_>,
-        piece: &Piece,
-        batch: &mut Batch,
-    ) -> Result<(), QueryError> {
-        let mut refused = None;
-        if batch.without_outbox.is_none() {
-            let savepoint = transaction.savepoint("piece").await?;
-            match record(&savepoint, RECORD.with_event(), piece, self.context, false).await {
-                Ok(_) => return Ok(savepoint.commit().await?),
-                Err(error) => {
-                    savepoint.rollback().await?;
-                    if error.fault() != Fault::MaybeOutbox {
-                        return Err(error);
-                    }
-                    refused = Some(error);
-                }
-            }
-        }
-        let savepoint = transaction.savepoint("piece").await?;
-        match record(&savepoint, &RECORD.alone(), piece, self.context, true).await {
-            Ok(recorded) => {
-                savepoint.commit().await?;
-                // Now it is known that it was the outbox.
-                let refused = refused.map(|error| (error.into_source(), Vec::new()));
-                batch.without_outbox = batch.without_outbox.take().or(refused);
-                if let Some((_, schedules)) = &mut batch.without_outbox {
-                    schedules.extend(recorded);
-                }
-                Ok(())
-            }
-            Err(error) => {
-                savepoint.rollback().await?;
-                Err(error)
-            }
-        }
+        let now = rows.first().map(|row| timestamp(row, "database_now")).transpose()?.flatten();
+        Ok((now.unwrap_or(Timestamp::from_postgres_micros(i64::MIN)), held_elsewhere))
     }
 }
 
-async fn read_due(transaction: &Transaction<'_>, flags: &mut [DueFlag]) -> Result<Timestamp, Error> {
-    let ids: Vec<Uuid> = flags.iter().map(|flag| flag.id.0).collect();
-    let mut by_id: HashMap<Uuid, &mut DueFlag> = flags.iter_mut().map(|flag| (flag.id.0, flag)).collect();
-    let mut now = DateTime::<Utc>::MIN_UTC;
-    let rows = if ids.is_empty() {
-        Vec::new()
-    } else {
-        transaction.query_typed(READ_DUE, &[(&ids, Type::UUID_ARRAY), (&PER_FLAG, Type::INT8)]).await?
-    };
-    for row in rows {
-        now = row.try_get("database_now")?;
-        let apply_by: Option<DateTime<Utc>> = row.try_get("apply_by")?;
-        // What is nested too deep to be read is as bad as any other text there, and must not stop the others.
-        let updates = row.try_get::<_, Json<Value>>("updates");
-        let updates = updates.map_or_else(|_| Value::from("unreadable"), |Json(updates)| updates);
-        let due = DueSchedule {
-            id: ScheduleId(row.try_get("id")?),
-            apply_by: apply_by.map(Timestamp::cut),
-            updates,
-        };
-        if let Some(flag) = by_id.get_mut(&row.try_get("flag_id")?) {
-            flag.due.push(due);
-        }
-    }
-    Ok(Timestamp::cut(now))
+fn due_schedule(row: &Row) -> Result<DueSchedule, StoreError> {
+    let updates: Option<&str> = field(row, "updates")?;
+    let readable = updates.is_none_or(|text| text.len() <= UPDATES_MAX);
+    Ok(DueSchedule {
+        id: ScheduleId(field(row, "id")?),
+        apply_by: timestamp(row, "apply_by")?,
+        updates: readable.then(|| serde_json::from_str(updates.unwrap_or("null")).ok()).flatten(),
+    })
 }
 
-/// Stores a piece with its audit events; or alone, and then gives the schedules that the events are to be made of.
+/// Stores outcomes with their audit events; or without, and then the row has the schedules that the events are made of.
 async fn record(
     transaction: &Transaction<'_>,
-    sql: &str,
-    piece: &Piece,
-    context: &EventContext,
-    alone: bool,
-) -> Result<Vec<Schedule>, QueryError> {
-    let context = Json(context);
-    let mut params = piece.params();
-    params.push((&context, Type::JSONB));
-    params.push((&alone, Type::BOOL));
-    let row = transaction.query_typed_one(sql, &params).await?;
-    piece.check_counts(&row)?;
-    let schedules: Option<Json<Vec<Schedule>>> = row.try_get("schedules")?;
-    Ok(schedules.map(|Json(schedules)| schedules).unwrap_or_default())
+    columns: &OutcomeColumns,
+    context: &Json<impl serde::Serialize + std::fmt::Debug + Sync>,
+    direct: bool,
+) -> Result<Row, QueryError> {
+    let mut params = columns.params();
+    params.push((context, Type::JSONB));
+    params.push((&direct, Type::BOOL));
+    let row = if direct {
+        transaction.query_typed_one(&RECORD.alone(), &params).await?
+    } else {
+        transaction.query_typed_one(RECORD.with_event(), &params).await?
+    };
+    Ok(row)
 }
 
-/// The server's words, for people.
-fn reason(error: &QueryError) -> String {
-    error.words().chars().take(REASON_MAX).collect()
-}
-
-fn claimed(row: &Row) -> Result<Option<DueFlag>, Error> {
-    let Some(id) = row.try_get::<_, Option<Uuid>>("flag_id")? else { return Ok(None) };
+fn claimed(row: &Row) -> Result<Option<DueFlag>, StoreError> {
+    let Some(id) = field::<Option<_>>(row, "flag_id")? else { return Ok(None) };
     Ok(Some(DueFlag {
         id: FlagId(id),
         state: FlagState {
-            enabled: row.try_get("enabled")?,
-            rollout_percentage: row.try_get("rollout_percentage")?,
+            enabled: field(row, "enabled")?,
+            rollout_percentage: field(row, "rollout_percentage")?,
         },
         due: Vec::new(),
     }))
-}
-
-fn position(row: &Row) -> Result<DuePosition, Error> {
-    let scheduled_at: DateTime<Utc> = row.try_get("scheduled_at")?;
-    let created_at: DateTime<Utc> = row.try_get("created_at")?;
-    Ok(DuePosition {
-        scheduled_at_micros: scheduled_at.timestamp_micros(),
-        created_at_micros: created_at.timestamp_micros(),
-        id: ScheduleId(row.try_get("id")?),
-    })
 }

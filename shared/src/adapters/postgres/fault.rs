@@ -2,24 +2,26 @@
 
 use thiserror::Error as ThisError;
 use tokio_postgres::Error;
-use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use crate::error::StoreError;
 
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The connection is gone, or of no use: discard it; a statement that is safe to repeat may be, on a new one.
-    Connection,
+    /// The connection is gone; what it did last may have been done. What is safe to repeat may be, on a new one.
+    Lost,
     /// Deadlock or serialization failure: nothing was done, and it may be repeated at once.
     Conflict,
-    /// The server cannot do it now: a lock or time limit, out of connections, memory or space.
+    /// The statement timeout, or ours.
+    TooSlow,
+    /// A lock was not granted in time.
+    Locked,
+    /// The server cannot do it now: read-only, out of connections, memory or space, going down or coming up.
     Unavailable,
-    /// Something in the outbox's way: its table, a column or the permission is missing, or it is locked.
-    MaybeOutbox,
-    /// The data was refused: a constraint, a trigger with whatever code of its own, a value out of range.
-    Data,
-    /// Anything else: a bug, or a schema that is not up to date.
+    /// The data was rejected: a constraint, a trigger with whatever code, a value out of range.
+    Rejected,
+    /// Anything else: a bug, a missing permission, a schema that is not up to date; or a trigger with such a code.
     Other,
 }
 
@@ -34,35 +36,33 @@ const OWN_CLASSES: [&str; 44] = [
 pub(super) fn fault(error: &Error) -> Fault {
     let Some(db) = error.as_db_error() else {
         // Without an answer from the server: closed, cut off, refused, TLS. What the driver itself refused (a value
-        // that cannot be converted) is our bug; it has a source that is not an I/O error.
-        return if is_driver_refusal(error) { Fault::Other } else { Fault::Connection };
+        // that cannot be converted) is our bug.
+        return if is_driver_refusal(error) { Fault::Other } else { Fault::Lost };
     };
+    if matches!(db.parsed_severity(), Some(Severity::Fatal | Severity::Panic)) {
+        return Fault::Lost;
+    }
     let code = db.code();
-    if matches!(*code, SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE) {
-        return Fault::Conflict;
-    }
-    if *code == SqlState::LOCK_NOT_AVAILABLE
-        || *code == SqlState::UNDEFINED_TABLE
-        || *code == SqlState::UNDEFINED_COLUMN
-        || *code == SqlState::INSUFFICIENT_PRIVILEGE
-    {
-        return Fault::MaybeOutbox;
-    }
-    if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
-        return Fault::Connection;
-    }
     match &code.code()[..2] {
-        "23" if db.table() == Some("audit_outbox") => Fault::MaybeOutbox,
-        "22" | "23" | "44" | "54" | "P0" => Fault::Data,
+        "40" => Fault::Conflict,
+        "55" if *code == SqlState::LOCK_NOT_AVAILABLE => Fault::Locked,
+        "57" if *code == SqlState::QUERY_CANCELED => Fault::TooSlow,
+        "08" | "25" | "28" | "3D" | "53" | "55" | "57" | "58" => Fault::Unavailable,
+        "22" | "23" | "44" | "54" | "P0" => Fault::Rejected,
         // Not one of the server's own: a trigger has made it up.
-        class if !OWN_CLASSES.contains(&class) => Fault::Data,
-        // 57014 is a statement that ran into its time limit; the rest of 57 is a server going down or coming up.
-        "57" if *code == SqlState::QUERY_CANCELED => Fault::Unavailable,
-        // Without resources (53) another connection may do better, and this one's may be a part of the trouble.
-        "08" | "53" | "57" => Fault::Connection,
-        "28" | "3D" | "55" => Fault::Unavailable,
+        class if !OWN_CLASSES.contains(&class) => Fault::Rejected,
+        // Our statements call no procedural function: a trigger does.
+        _ if db.where_().is_some_and(|context| context.contains("PL/")) => Fault::Rejected,
         _ => Fault::Other,
     }
+}
+
+/// Whether another connection may do better: this one's server is read-only since a failover, or out of resources, of which
+/// the connection may hold some.
+pub(super) fn is_spent(error: &Error) -> bool {
+    error.code().is_some_and(|code| {
+        *code == SqlState::READ_ONLY_SQL_TRANSACTION || ["08", "53", "57"].contains(&&code.code()[..2])
+    })
 }
 
 fn is_driver_refusal(error: &Error) -> bool {
@@ -72,13 +72,8 @@ fn is_driver_refusal(error: &Error) -> bool {
         .any(|start| text.starts_with(start))
 }
 
-/// Whether the server gave up for the time it took: its lock or its statement timeout.
-pub(super) fn is_time_limit(error: &Error) -> bool {
-    has_code(error, &[SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED])
-}
-
-/// The server's own words, without the statement.
-pub(super) fn words(error: &Error) -> String {
+/// The message that PostgreSQL returned, without the statement.
+pub(super) fn message(error: &Error) -> String {
     error.as_db_error().map_or_else(|| error.to_string(), |db: &DbError| db.message().to_owned())
 }
 
@@ -90,22 +85,21 @@ struct Outdated(#[source] Error);
 /// The error as the ports know it.
 pub(super) fn store_error(error: Error) -> StoreError {
     match fault(&error) {
-        Fault::Connection | Fault::Conflict | Fault::Unavailable => StoreError::Unavailable(error.into()),
-        Fault::MaybeOutbox if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+        Fault::Lost | Fault::Conflict | Fault::TooSlow | Fault::Locked | Fault::Unavailable => {
             StoreError::Unavailable(error.into())
         }
-        _ if is_outdated(&error) => StoreError::Refused(Outdated(error).into()),
-        Fault::MaybeOutbox | Fault::Data | Fault::Other => StoreError::Refused(error.into()),
+        Fault::Rejected => StoreError::Rejected { message: message(&error), source: error.into() },
+        Fault::Other if is_outdated(&error) => StoreError::Refused(Outdated(error).into()),
+        Fault::Other => StoreError::Refused(error.into()),
     }
 }
 
 fn is_outdated(error: &Error) -> bool {
-    has_code(
-        error,
-        &[SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN, SqlState::INVALID_COLUMN_REFERENCE],
-    )
-}
-
-fn has_code(error: &Error, codes: &[SqlState]) -> bool {
+    let codes = [
+        SqlState::UNDEFINED_TABLE,
+        SqlState::UNDEFINED_COLUMN,
+        SqlState::UNDEFINED_FUNCTION,
+        SqlState::INVALID_COLUMN_REFERENCE,
+    ];
     error.code().is_some_and(|code| codes.contains(code))
 }

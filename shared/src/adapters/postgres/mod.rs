@@ -1,19 +1,22 @@
 //! The store and the outbox on PostgreSQL.
 //!
 //! [`opening`] opens connections, with [`tls`] and perhaps [`iam`]; [`connection`] gives them out and keeps statements
-//! within their time; [`fault`] reads what the server refused; [`schedules`], [`due`] and [`outbox`] implement the ports with the statements in `sql/`, one a file.
+//! within their time; [`fault`] reads errors and [`rows`] columns; [`schedules`], [`due`] and [`outbox`] implement the ports with the
+//! statements in `sql/`, one a file.
 
+mod change;
 pub mod connection;
+
 pub mod due;
 mod fault;
 pub mod iam;
 pub mod migrate;
 mod opening;
 pub mod outbox;
-mod piece;
+mod outcomes;
 mod rds_roots;
+mod rows;
 pub mod schedules;
-mod statement;
 pub mod tls;
 
 use std::sync::Arc;

@@ -1,15 +1,17 @@
 //! [`AuditOutbox`] on PostgreSQL: rows in delivery are held by row locks, so a killed deliverer's are free at once.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
-use tokio_postgres::types::{Json, Type};
+use tokio_postgres::types::{FromSql, ToSql, Type};
 use uuid::Uuid;
 
 use super::Postgres;
 use super::connection::{Object, within};
-use super::schedules::field;
+use super::rows::{age, field, unsigned};
 use crate::domain::audit_event::{EventId, EventType};
 use crate::domain::delivery::{AuditBacklog, Carried, EventFacts, Fate, OutboxRow, Selection};
 use crate::error::{Source, StoreError};
@@ -20,8 +22,30 @@ const HOLD_OLDEST: &str = include_str!("sql/hold_oldest_events.sql");
 const SETTLE: &str = include_str!("sql/settle_events.sql");
 const COUNT: &str = include_str!("sql/count_events.sql");
 
-/// Left of a delivery's time for storing what became of the events.
-const SETTLE_LIMIT: Duration = Duration::from_millis(300);
+/// Kept of a delivery's time for storing what became of the events, at most.
+const SETTLE_RESERVE: Duration = Duration::from_millis(300);
+/// Kept of a delivery's time for telling the server that it is given up, at most.
+const CANCEL_RESERVE: Duration = Duration::from_millis(200);
+/// While the courier works, the transaction that holds the rows is idle: so often the server hears that its owner lives,
+/// well within `idle_in_transaction_session_timeout` (10 s as a role default).
+const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
+
+/// When the parts of a delivery end, each early enough for the next one.
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    sending: Instant,
+    settling: Instant,
+    giving_up: Instant,
+}
+
+impl Ends {
+    fn before(deadline: Instant) -> Self {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let cancel = CANCEL_RESERVE.min(left / 8);
+        let settle = SETTLE_RESERVE.min(left / 4);
+        Self { sending: deadline - cancel - settle, settling: deadline - cancel, giving_up: deadline }
+    }
+}
 
 #[async_trait]
 impl AuditOutbox for Postgres {
@@ -31,10 +55,15 @@ impl AuditOutbox for Postgres {
         courier: &dyn Courier,
         deadline: Instant,
     ) -> Result<Carried, StoreError> {
-        let mut client = self.connections.get(deadline).await?;
-        // The courier ends by `deadline`; what it delivered must not be forgotten for want of a moment.
-        let result = within(deadline + SETTLE_LIMIT, deliver(&mut client, which, courier)).await;
-        Ok(self.connections.finish(client, result, "delivering audit events").await?)
+        let ends = Ends::before(deadline);
+        let mut client = self.connections.get(ends.sending).await?;
+        let result = within(ends.settling, deliver(&mut client, which, courier, ends.sending)).await;
+        let finishing = self.connections.finish(client, result, "delivering audit events");
+        match within(ends.giving_up, finishing).await {
+            Ok(finished) => Ok(finished?),
+            // The connection was dropped with it.
+            Err(()) => Err(StoreError::Unavailable("delivering audit events took longer than it may".into())),
+        }
     }
 
     async fn backlog(&self) -> Result<AuditBacklog, StoreError> {
@@ -52,27 +81,48 @@ async fn deliver(
     client: &mut Object,
     which: Selection<'_>,
     courier: &dyn Courier,
+    until: Instant,
 ) -> Result<Carried, tokio_postgres::Error> {
+    let types = EventType::ALL.map(EventType::as_str);
+    let types = types.as_slice();
     let transaction = client.transaction().await?;
-    let rows = match which {
+    let mut rows = match which {
         Selection::These(ids) => {
             let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-            transaction.query_typed(HOLD, &[(&ids, Type::UUID_ARRAY)]).await?
+            let params: [(&(dyn ToSql + Sync), Type); 2] =
+                [(&ids, Type::UUID_ARRAY), (&types, Type::TEXT_ARRAY)];
+            transaction.query_typed(HOLD, &params).await?
         }
-        Selection::OlderThan { age, limit } => {
-            let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
-                [(&age.as_secs_f64(), Type::FLOAT8), (&i64::from(limit), Type::INT8)];
+        Selection::OlderThan { age, limit, except } => {
+            let except: Vec<Uuid> = except.iter().map(|id| id.0).collect();
+            let params: [(&(dyn ToSql + Sync), Type); 4] = [
+                (&age.as_secs_f64(), Type::FLOAT8),
+                (&i64::from(limit), Type::INT8),
+                (&types, Type::TEXT_ARRAY),
+                (&except, Type::UUID_ARRAY),
+            ];
             transaction.query_typed(HOLD_OLDEST, &params).await?
         }
-    };
+    }
+    .iter()
+    .map(outbox_row)
+    .collect::<Result<Vec<_>, _>>()?;
     if rows.is_empty() {
         transaction.rollback().await?;
         return Ok(Carried::default());
     }
-    let rows = rows.iter().map(outbox_row).collect::<Result<Vec<_>, _>>()?;
+    if let Selection::These(wanted) = which {
+        // A join promises no order.
+        let places: HashMap<EventId, usize> =
+            wanted.iter().enumerate().map(|(place, id)| (*id, place)).collect();
+        rows.sort_by_key(|row| places.get(&row.event_id).copied());
+    }
     let ids: Vec<Uuid> = rows.iter().map(|row| row.event_id.0).collect();
 
-    let fates = courier.carry(rows).await;
+    let fates = tokio::select! {
+        fates = courier.carry(rows, until) => fates,
+        error = keep_alive(&transaction) => return Err(error),
+    };
 
     let with = |wanted: Fate| {
         ids.iter().zip(&fates).filter(|(_, fate)| **fate == wanted).map(|(id, _)| *id).collect::<Vec<_>>()
@@ -101,27 +151,45 @@ async fn deliver(
     Ok(Carried { held: ids.len(), delivered: delivered.len(), dead: dead.len() })
 }
 
-fn outbox_row(row: &Row) -> Result<OutboxRow, tokio_postgres::Error> {
-    Ok(OutboxRow {
-        event_id: EventId(row.try_get("event_id")?),
-        refused_before: row.try_get("refused_before")?,
-        facts: facts(row),
-    })
+/// Shows the server that the owner of the rows lives; ends only when the connection, and with it the locks, is lost.
+async fn keep_alive(transaction: &Transaction<'_>) -> tokio_postgres::Error {
+    loop {
+        tokio::time::sleep(SIGN_OF_LIFE).await;
+        if let Err(error) = transaction.batch_execute("").await {
+            return error;
+        }
+    }
 }
 
-fn facts(row: &Row) -> Result<EventFacts, Source> {
-    let event_type: &str = row.try_get("event_type")?;
+fn outbox_row(row: &Row) -> Result<OutboxRow, tokio_postgres::Error> {
+    let event_id = EventId(row.try_get("event_id")?);
+    let event_type: String = row.try_get("event_type")?;
+    let RawJson(context) = row.try_get("context")?;
+    let RawJson(schedule) = row.try_get("schedule")?;
+    let raw = format!(r#"{{"event_type":"{event_type}","context":{context},"schedule":{schedule}}}"#);
+    let facts = facts(&event_type, context, schedule);
+    Ok(OutboxRow { event_id, refused_before: row.try_get("refused_before")?, facts, raw })
+}
+
+fn facts(event_type: &str, context: &str, schedule: &str) -> Result<EventFacts, Source> {
     let event_type =
         EventType::parse(event_type).ok_or_else(|| format!("unknown event type {event_type:?}"))?;
-    let Json(context) = row.try_get("context")?;
-    let Json(schedule) = row.try_get("schedule")?;
+    let context = serde_json::from_str(context).map_err(|error| format!("context: {error}"))?;
+    let schedule = serde_json::from_str(schedule).map_err(|error| format!("schedule: {error}"))?;
     Ok(EventFacts { event_type, context, schedule })
 }
 
-pub(super) fn unsigned(count: i64) -> u64 {
-    u64::try_from(count).unwrap_or_default()
-}
+/// JSON as the server sends it, whether this release can read it or not: a number may be too large, the nesting too deep.
+struct RawJson<'a>(&'a str);
 
-pub(super) fn age(seconds: Option<f64>) -> Duration {
-    Duration::try_from_secs_f64(seconds.unwrap_or_default().max(0.0)).unwrap_or_default()
+impl<'a> FromSql<'a> for RawJson<'a> {
+    fn from_sql(of_type: &Type, raw: &'a [u8]) -> Result<Self, Source> {
+        // `jsonb` begins with its version.
+        let text = if *of_type == Type::JSONB { raw.get(1..).unwrap_or_default() } else { raw };
+        Ok(Self(std::str::from_utf8(text)?))
+    }
+
+    fn accepts(of_type: &Type) -> bool {
+        matches!(*of_type, Type::JSON | Type::JSONB)
+    }
 }

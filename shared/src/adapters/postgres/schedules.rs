@@ -1,35 +1,31 @@
 //! [`ScheduleStore`] on PostgreSQL: create, list and cancel, each one statement and one round trip.
 
-use std::time::Instant;
-
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
+use uuid::Uuid;
 
 use super::Postgres;
+use super::change::{Change, Changed, Statement};
 use super::connection::{Params, QueryError};
-use super::fault::{Fault, fault, store_error};
-use super::statement::Change;
-use crate::domain::audit_event::EventContext;
+use super::rows::{field, schedule, timestamp};
+use crate::domain::audit_event::EventType;
 use crate::domain::flag::FlagAddress;
 use crate::domain::schedule::{IdempotencyKey, Schedule, ScheduleId};
 use crate::domain::step::{
-    Batch, Cancellation, Cancelled, Created, Creation, EventPlace, Page, PagePosition, PageQuery, Progress,
-    Recorded, StillDue,
+    Cancellation, Cancelled, Created, Creation, Page, PagePosition, PageQuery, StoredMicros,
 };
 use crate::domain::time::Timestamp;
-use crate::error::{Source, StoreError};
-use crate::ports::{Decide, ScheduleStore};
+use crate::error::StoreError;
+use crate::ports::{EventJournal, ScheduleStore};
 
-pub(super) const CREATE: Change = Change(include_str!("sql/create_schedule.sql"));
-const FIND: &str = include_str!("sql/find_schedule.sql");
-pub(super) const CANCEL: Change = Change(include_str!("sql/cancel_schedule.sql"));
+pub(super) const CREATE: Statement = Statement(include_str!("sql/create_schedule.sql"));
+pub(super) const CANCEL: Statement = Statement(include_str!("sql/cancel_schedule.sql"));
 const LIST: &str = include_str!("sql/list_schedules.sql");
 
 #[async_trait]
 impl ScheduleStore for Postgres {
-    async fn create(&self, creation: &Creation) -> Result<Created, StoreError> {
+    async fn create(&self, creation: &Creation, journal: &dyn EventJournal) -> Result<Created, StoreError> {
         let scheduled_at = creation.schedule.scheduled_at.to_utc();
         let apply_by = creation.schedule.apply_by.map(Timestamp::to_utc);
         let updates = Json(creation.schedule.updates);
@@ -48,27 +44,38 @@ impl ScheduleStore for Postgres {
             (&creation.event_id.0, Type::UUID),
             (&context, Type::JSONB),
         ];
-        let (row, event) = match self.change(CREATE, params).await {
-            Ok(answer) => answer,
-            Err(QueryError::Driver(error)) => return self.create_refused(creation, error).await,
-            Err(QueryError::Store(error)) => return Err(error),
+        let change = Change {
+            statement: CREATE,
+            params,
+            stored: |row| if field(row, "is_ours")? { schedule(row, "schedule") } else { Ok(None) },
+            event_id: creation.event_id,
+            event_type: EventType::Created,
+            context: &creation.context,
         };
-        if let Some(schedule) = schedule(&row, "schedule", creation.id)? {
-            if schedule.id != creation.id {
-                let same = field::<Option<bool>>(&row, "same_body")? == Some(true);
-                return Ok(if same { Created::Replayed(Box::new(schedule)) } else { Created::KeyReused });
-            }
-            return Ok(Created::Stored(Box::new(Recorded { schedule, event })));
+        let Changed { row, recorded } = match self.change(&change, journal).await {
+            Ok(changed) => changed,
+            Err(QueryError::Driver(error)) if is_flag_gone(&error) => return Ok(Created::NoSuchFlag),
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(recorded) = recorded {
+            return Ok(Created::Stored(recorded));
+        }
+        if let Some(schedule) = schedule(&row, "schedule")? {
+            let same: Option<bool> = field(&row, "same_body")?;
+            return Ok(match same {
+                Some(true) => Created::Replayed(Box::new(schedule)),
+                _ => Created::KeyReused,
+            });
         }
         if field(&row, "flag_exists")? {
-            let now: DateTime<Utc> = field(&row, "database_now")?;
-            return Ok(Created::NotInTime { database_now: Timestamp::cut(now) });
+            let now = timestamp(&row, "database_now")?;
+            return Ok(Created::NotInTime { database_now: now.unwrap_or(creation.schedule.scheduled_at) });
         }
         Ok(Created::NoSuchFlag)
     }
 
     async fn list(&self, flag: &FlagAddress, query: &PageQuery) -> Result<Option<Page>, StoreError> {
-        let after = query.after.and_then(|after| DateTime::from_timestamp_micros(after.scheduled_at_micros));
+        let after = query.after.map(|after| after.scheduled_at);
         let after_id = query.after.map(|after| after.id.0);
         let mut rows = self
             .connections
@@ -97,7 +104,11 @@ impl ScheduleStore for Postgres {
         Ok(Some(Page { schedules, next: last.filter(|_| more) }))
     }
 
-    async fn cancel(&self, cancellation: &Cancellation) -> Result<Cancelled, StoreError> {
+    async fn cancel(
+        &self,
+        cancellation: &Cancellation,
+        journal: &dyn EventJournal,
+    ) -> Result<Cancelled, StoreError> {
         let context = Json(&cancellation.context);
         let params: &Params<'_> = &[
             (&cancellation.flag.key.as_str(), Type::TEXT),
@@ -108,110 +119,42 @@ impl ScheduleStore for Postgres {
             (&cancellation.event_id.0, Type::UUID),
             (&context, Type::JSONB),
         ];
-        let (row, event) = self.change(CANCEL, params).await?;
-        if let Some(schedule) = schedule(&row, "cancelled", cancellation.id)? {
-            return Ok(Cancelled::Stored(Box::new(Recorded { schedule, event })));
+        let change = Change {
+            statement: CANCEL,
+            params,
+            stored: |row| match schedule(row, "cancelled")? {
+                None if field::<Option<bool>>(row, "cancelled_before")? == Some(true) => {
+                    schedule(row, "found")
+                }
+                cancelled => Ok(cancelled),
+            },
+            event_id: cancellation.event_id,
+            event_type: EventType::Cancelled,
+            context: &cancellation.context,
+        };
+        let Changed { row, recorded } = self.change(&change, journal).await?;
+        if let Some(recorded) = recorded {
+            return Ok(Cancelled::Stored(recorded));
         }
-        match schedule(&row, "found", cancellation.id)? {
-            // The first attempt was committed and its answer lost.
-            Some(schedule) if repeated(&row) => Ok(Cancelled::Stored(Box::new(Recorded { schedule, event }))),
+        match schedule(&row, "found")? {
             Some(schedule) => Ok(Cancelled::NotPending(Box::new(schedule))),
             None if field(&row, "flag_exists")? => Ok(Cancelled::NoSuchSchedule),
             None => Ok(Cancelled::NoSuchFlag),
         }
     }
-
-    async fn apply_due(
-        &self,
-        progress: &mut Progress,
-        context: &EventContext,
-        decide: &Decide,
-        deadline: Instant,
-    ) -> Result<Batch, StoreError> {
-        super::due::apply_due(&self.connections, progress, context, decide, deadline).await
-    }
-
-    async fn still_due(&self) -> Result<StillDue, StoreError> {
-        super::due::still_due(&self.connections).await
-    }
 }
 
-impl Postgres {
-    /// Runs a change with its audit event; where the outbox is in the way, the change alone. Both come back with exactly
-    /// one row.
-    async fn change(&self, change: Change, params: &Params<'_>) -> Result<(Row, EventPlace), QueryError> {
-        let (rows, event) = match self.connections.query(change.with_event(), params).await {
-            Ok(rows) => (rows, EventPlace::Outbox),
-            // Nothing was done: the statement failed as a whole.
-            Err(QueryError::Driver(error)) if fault(&error) == Fault::MaybeOutbox => {
-                let rows = self.connections.query(&change.alone(), params).await?;
-                (rows, EventPlace::Nowhere(error.into()))
-            }
-            Err(error) => return Err(error),
-        };
-        match <[Row; 1]>::try_from(rows) {
-            Ok([row]) => Ok((row, event)),
-            Err(rows) => {
-                let source: Source = format!("expected one row, got {}", rows.len()).into();
-                Err(QueryError::Store(StoreError::Refused(source)))
-            }
-        }
-    }
-
-    /// Two refusals are answers: the schedule is there already (a first attempt was committed and its answer lost), or
-    /// the flag went away in between.
-    async fn create_refused(
-        &self,
-        creation: &Creation,
-        error: tokio_postgres::Error,
-    ) -> Result<Created, StoreError> {
-        let db = error.as_db_error();
-        let code = db.map_or("", |db| db.code().code());
-        if code == "23503" {
-            return Ok(Created::NoSuchFlag);
-        }
-        if code != "23505" || db.and_then(|db| db.table()) != Some("feature_flag_schedules") {
-            return Err(store_error(error));
-        }
-        let rows = self.connections.query(FIND, &[(&creation.id.0, Type::UUID)]).await?;
-        match rows.first().map(|row| schedule(row, "schedule", creation.id)).transpose()?.flatten() {
-            Some(schedule) => Ok(Created::Stored(Box::new(Recorded { schedule, event: EventPlace::Outbox }))),
-            None => Err(store_error(error)),
-        }
-    }
+/// Whether the flag was deleted while its schedule was being created.
+fn is_flag_gone(error: &tokio_postgres::Error) -> bool {
+    error
+        .as_db_error()
+        .is_some_and(|db| db.code().code() == "23503" && db.table() == Some("feature_flag_schedules"))
 }
 
 /// A row of a page; `None` is the row of a flag without schedules.
 fn page_row(row: Row) -> Result<Option<(PagePosition, Schedule)>, StoreError> {
-    let Some(id) = field::<Option<_>>(&row, "id")? else { return Ok(None) };
-    let id = ScheduleId(id);
-    let scheduled_at: DateTime<Utc> = field(&row, "scheduled_at")?;
-    let position = PagePosition { scheduled_at_micros: scheduled_at.timestamp_micros(), id };
-    Ok(schedule(&row, "schedule", id)?.map(|schedule| (position, schedule)))
-}
-
-/// Whether a cancel met its own event; without the outbox, nobody can tell.
-fn repeated(row: &Row) -> bool {
-    row.try_get("repeated").unwrap_or(false)
-}
-
-/// Reads a column that a statement of ours returns.
-pub(super) fn field<'a, T: tokio_postgres::types::FromSql<'a>>(
-    row: &'a Row,
-    column: &str,
-) -> Result<T, StoreError> {
-    row.try_get(column).map_err(|error| StoreError::Refused(error.into()))
-}
-
-/// Reads a schedule from the JSON that a statement of ours made of its row; `None` where it made none.
-fn schedule(row: &Row, column: &str, id: ScheduleId) -> Result<Option<Schedule>, StoreError> {
-    match row.try_get::<_, Option<Json<Schedule>>>(column) {
-        Ok(schedule) => Ok(schedule.map(|Json(schedule)| schedule)),
-        Err(error) => Err(StoreError::Corrupt {
-            table: "feature_flag_schedules",
-            column: "one of its columns",
-            id: id.to_string(),
-            source: error.into(),
-        }),
-    }
+    let Some(id) = field::<Option<Uuid>>(&row, "id")? else { return Ok(None) };
+    let scheduled_at: StoredMicros = field(&row, "scheduled_at")?;
+    let position = PagePosition { scheduled_at, id: ScheduleId(id) };
+    Ok(schedule(&row, "schedule")?.map(|schedule| (position, schedule)))
 }

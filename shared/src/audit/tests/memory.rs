@@ -49,7 +49,7 @@ impl AuditOutbox for MemoryOutbox {
         &self,
         which: Selection<'_>,
         courier: &dyn Courier,
-        _deadline: Instant,
+        deadline: Instant,
     ) -> Result<Carried, StoreError> {
         if *self.broken.lock().unwrap() {
             return Err(StoreError::Unavailable("gone".into()));
@@ -59,9 +59,11 @@ impl AuditOutbox for MemoryOutbox {
             let alive = rows.iter().filter(|row| row.dead.is_none());
             match which {
                 Selection::These(ids) => alive.filter(|row| ids.contains(&row.id)).cloned().collect(),
-                Selection::OlderThan { limit, .. } => {
-                    alive.filter(|row| row.old).take(limit.into()).cloned().collect()
-                }
+                Selection::OlderThan { limit, except, .. } => alive
+                    .filter(|row| row.old && !except.contains(&row.id))
+                    .take(limit.into())
+                    .cloned()
+                    .collect(),
             }
         };
         let facts = |row: &Row| match &row.schedule {
@@ -74,9 +76,14 @@ impl AuditOutbox for MemoryOutbox {
         };
         let out = held
             .iter()
-            .map(|row| OutboxRow { event_id: row.id, refused_before: row.refused, facts: facts(row) })
+            .map(|row| OutboxRow {
+                event_id: row.id,
+                refused_before: row.refused,
+                facts: facts(row),
+                raw: format!("{:?}", row.context),
+            })
             .collect();
-        let fates = courier.carry(out).await;
+        let fates = courier.carry(out, deadline).await;
         assert_eq!(fates.len(), held.len(), "one fate for each row");
         let mut carried = Carried { held: held.len(), ..Carried::default() };
         let mut rows = self.rows.lock().unwrap();

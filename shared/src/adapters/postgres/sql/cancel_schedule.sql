@@ -6,12 +6,12 @@ flag as (
     from feature_flags
     where flag_key = $1 and environment = $2
 ),
--- The schedule, locked: after a wait for somebody else this is what they left, where a plain read beside the update
+-- The schedule, locked: after a wait for somebody else this is what they left, where a plain read next to the update
 -- would still show what was there before.
 found as (
     select
-        s.id, s.scheduled_at, s.apply_by, s.status, s.updates, s.reason, s.created_at, s.created_by,
-        s.cancelled_at, s.cancelled_by, s.cancel_reason, s.applied_at, s.failed_at, s.error_code, s.error_message
+        s.id, s.status, s.cancelled_by, s.cancel_reason, s.cancelled_at,
+        flag_schedule_document(s, flag.flag_key, flag.environment) as schedule
     from feature_flag_schedules s
     join flag on flag.id = s.flag_id
     where s.id = $3
@@ -22,31 +22,30 @@ cancelled as (
     set status = 'cancelled', cancelled_at = now(), cancelled_by = $4, cancel_reason = $5, updated_at = now()
     from found
     where s.id = found.id and found.status = 'pending'
-    returning
-        s.id, s.scheduled_at, s.apply_by, s.status, s.updates, s.reason, s.created_at, s.created_by,
-        s.cancelled_at, s.cancelled_by, s.cancel_reason, s.applied_at, s.failed_at, s.error_code, s.error_message
-),
--- The schedule as callers and the audit trail see it.
-stored as (
-    select to_jsonb(cancelled) || jsonb_build_object('flag_key', flag.flag_key, 'environment', flag.environment) as schedule
-    from cancelled cross join flag
+    returning flag_schedule_document(s, $1, $2) as schedule
 )
 -- outbox:
 -- Its audit event.
 , audited as (
     insert into audit_outbox (event_id, event_type, context, schedule)
-    select $6, 'flag_schedule.cancelled', $7, stored.schedule
-    from stored
+    select $6, 'flag_schedule.cancelled', $7, cancelled.schedule
+    from cancelled
 )
 -- :outbox
 select
     exists (select from flag) as flag_exists,
-    (select stored.schedule from stored) as cancelled,
-    (
-        select to_jsonb(found) || jsonb_build_object('flag_key', flag.flag_key, 'environment', flag.environment)
-        from found cross join flag
-    ) as found
+    (select cancelled.schedule from cancelled) as cancelled,
+    (select found.schedule from found) as found,
+    -- Whether an attempt of this request whose answer was lost ($8) has cancelled it: a moment ago, by this admin, for this
+    -- reason, and with this event where that can be told.
+    $8
     -- outbox:
-    -- A repetition after a lost answer meets its own event.
-    , exists (select from audit_outbox where event_id = $6) as repeated
+    and exists (select from audit_outbox where event_id = $6)
     -- :outbox
+    and (
+        select found.status = 'cancelled' and found.cancelled_by = $4 and found.cancel_reason is not distinct from $5
+            and found.cancelled_at > now() - interval '30 seconds'
+        from found
+    ) as cancelled_before,
+    -- Last, when the change has been made and the transaction has an id.
+    pg_current_xact_id_if_assigned()::text as transaction_id

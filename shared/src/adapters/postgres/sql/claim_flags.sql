@@ -1,26 +1,30 @@
--- claim_flags: locks the flags of the oldest due schedules beyond a position, but for those left alone. One row for each claimed flag, with the
--- position reached; one row without a flag when all of them are locked by others; no row when nothing is due.
+-- claim_flags: locks the flags of the oldest due schedules beyond a position, but for those to skip. One row for each
+-- claimed flag, with the position reached; one row without a flag when others hold all of them; no row when nothing is due.
 with
--- The oldest of what is due, by the database's clock.
+-- The oldest of what is due, by the database's clock. Rows of an adopted table may lack `created_at`: they come first.
 due as (
-    select flag_id, scheduled_at, created_at, id
-    from feature_flag_schedules
-    where status = 'pending'
-        and scheduled_at <= now()
-        and ($1::timestamptz is null or (scheduled_at, created_at, id) > ($1, $2, $3))
-        and flag_id <> all ($5::uuid[])
-    order by scheduled_at, created_at, id
+    select s.flag_id, s.scheduled_at, coalesce(s.created_at, '-infinity') as created_at, s.id
+    from feature_flag_schedules s
+    where s.status = 'pending'
+        and s.scheduled_at <= now()
+        and ($1::timestamptz is null or (s.scheduled_at, coalesce(s.created_at, '-infinity'), s.id) > ($1, $2, $3))
+        and s.flag_id <> all ($5::uuid[])
+    order by s.scheduled_at, coalesce(s.created_at, '-infinity'), s.id
     limit $4
 ),
+-- Tells other ticks, as long as the transaction lasts, that this one ($7) is working.
+working as materialized (
+    select pg_try_advisory_xact_lock_shared($6, $7) as is_told
+),
 reached as (
-    select scheduled_at, created_at, id
+    select due.scheduled_at, due.created_at, due.id
     from due
-    order by scheduled_at desc, created_at desc, id desc
+    order by due.scheduled_at desc, due.created_at desc, due.id desc
     limit 1
 ),
--- Not FOR UPDATE: that would block every create, whose foreign key takes FOR KEY SHARE.
+-- Not FOR UPDATE: that would block every create, whose foreign key takes FOR KEY SHARE. NULL reads as the default.
 claimed as (
-    select f.id, f.enabled, f.rollout_percentage
+    select f.id, coalesce(f.enabled, false) as enabled, coalesce(f.rollout_percentage, 0) as rollout_percentage
     from feature_flags f
     where f.id in (select due.flag_id from due)
     for no key update skip locked
@@ -29,9 +33,12 @@ select
     reached.scheduled_at,
     reached.created_at,
     reached.id,
-    (select count(*) from due) as looked_at,
+    (select count(*) from due) as schedules_seen,
+    (select count(distinct due.flag_id) from due) as flags_seen,
     claimed.id as flag_id,
     claimed.enabled,
     claimed.rollout_percentage
 from reached
+cross join working
 left join claimed on true
+where working.is_told is not null

@@ -6,6 +6,12 @@ flag as (
     from feature_flags
     where flag_key = $1 and environment = $2
 ),
+-- What an earlier attempt of this request has stored, if its answer was lost ($12).
+stored_before as (
+    select flag_schedule_document(s, $1, $2) as schedule
+    from feature_flag_schedules s
+    where $12 and s.id = $3
+),
 -- The schedule, if the database's clock agrees: later than now, at most 366 days of 24 hours ahead. A key that was used
 -- before gives the schedule of that time, however late the retry: DO UPDATE and not DO NOTHING, so that a row comes back
 -- also when somebody else is inserting it at this moment.
@@ -14,39 +20,37 @@ created as (
         (id, flag_id, scheduled_at, apply_by, updates, reason, created_by, idempotency_key)
     select $3, flag.id, $4, $5, $6, $7, $8, $9
     from flag
-    where ($4 > now() and $4 <= now() + interval '8784 hours')
-        or exists (
-            select from feature_flag_schedules earlier
-            where earlier.flag_id = flag.id and earlier.created_by = $8 and earlier.idempotency_key = $9
+    where not exists (select from stored_before)
+        and (
+            ($4 > now() and $4 <= now() + interval '8784 hours')
+            or exists (
+                select from feature_flag_schedules earlier
+                where earlier.flag_id = flag.id and earlier.created_by = $8 and earlier.idempotency_key = $9
+            )
         )
     on conflict (flag_id, created_by, idempotency_key) where idempotency_key is not null
     do update set id = s.id
-    returning
-        s.id, s.scheduled_at, s.apply_by, s.status, s.updates, s.reason, s.created_at, s.created_by,
-        s.cancelled_at, s.cancelled_by, s.cancel_reason, s.applied_at, s.failed_at, s.error_code, s.error_message
-),
--- The schedule as callers and the audit trail see it.
-stored as (
-    select to_jsonb(created) || jsonb_build_object('flag_key', flag.flag_key, 'environment', flag.environment) as schedule
-    from created cross join flag
+    returning s.id, s.scheduled_at, s.apply_by, s.updates, s.reason, flag_schedule_document(s, $1, $2) as schedule
 )
 -- outbox:
--- Its audit event, if it is ours and not one that was there. It may be there already when this is a repetition after a
--- lost answer.
+-- Its audit event, if it is ours and not one that was there.
 , audited as (
     insert into audit_outbox (event_id, event_type, context, schedule)
-    select $10, 'flag_schedule.created', $11, stored.schedule
-    from stored
-    join created on created.id = $3
+    select $10, 'flag_schedule.created', $11, created.schedule
+    from created
+    where created.id = $3
     on conflict (event_id) do nothing
 )
 -- :outbox
 select
     now() as database_now,
     exists (select from flag) as flag_exists,
-    (select stored.schedule from stored) as schedule,
+    exists (select from stored_before) or exists (select from created where created.id = $3) as is_ours,
+    coalesce((select created.schedule from created), (select stored_before.schedule from stored_before)) as schedule,
     (
         select created.scheduled_at = $4 and created.apply_by is not distinct from $5
             and created.updates = $6 and created.reason is not distinct from $7
         from created
-    ) as same_body
+    ) as same_body,
+    -- Last, when the change has been made and the transaction has an id.
+    pg_current_xact_id_if_assigned()::text as transaction_id

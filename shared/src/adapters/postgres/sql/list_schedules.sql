@@ -1,14 +1,9 @@
 -- list_schedules: one page of a flag's schedules. A flag without schedules gives one row of nulls, no flag no row. The rows
 -- are not sorted once more at the end: so each is sent when it is made, and not when all are.
-select
-    page.id,
-    page.scheduled_at,
-    to_jsonb(page) || jsonb_build_object('flag_key', flag.flag_key, 'environment', flag.environment) as schedule
+select page.id, page.scheduled_at, page.schedule
 from feature_flags flag
 left join lateral (
-    select
-        s.id, s.scheduled_at, s.apply_by, s.status, s.updates, s.reason, s.created_at, s.created_by,
-        s.cancelled_at, s.cancelled_by, s.cancel_reason, s.applied_at, s.failed_at, s.error_code, s.error_message
+    select s.id, s.scheduled_at, flag_schedule_document(s, flag.flag_key, flag.environment) as schedule
     from feature_flag_schedules s
     where s.flag_id = flag.id
         and ($3::text is null or s.status = $3)

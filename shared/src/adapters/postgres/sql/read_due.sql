@@ -1,18 +1,33 @@
--- read_due: reads and locks what is due of claimed flags, the oldest of each first. A statement of its own: its snapshot
--- is taken after the flags were locked, so it sees what their last holder left. Locked: a cancel cannot slip in.
+-- read_due: reads and locks what is due of claimed flags, the oldest first. A statement of its own: its snapshot is taken
+-- after the flags were locked, so it sees what their last holder left. Locked: a cancel cannot slip in.
+with
+due as materialized (
+    select oldest.flag_id, oldest.id, oldest.scheduled_at, oldest.created_at
+    from unnest($1::uuid[]) as claimed (flag_id)
+    cross join lateral (
+        select s.flag_id, s.id, s.scheduled_at, coalesce(s.created_at, '-infinity') as created_at
+        from feature_flag_schedules s
+        where s.flag_id = claimed.flag_id and s.status = 'pending' and s.scheduled_at <= now()
+        order by s.scheduled_at, coalesce(s.created_at, '-infinity'), s.id
+        limit $2
+    ) oldest
+    order by oldest.scheduled_at, oldest.created_at, oldest.id
+    limit $3
+),
+-- A row that somebody else holds is missing here. `updates` as text, of which a valid one needs little.
+held as (
+    select s.id, s.apply_by, left(s.updates::text, 4097) as updates
+    from feature_flag_schedules s
+    where s.id in (select due.id from due) and s.status = 'pending'
+    for no key update skip locked
+)
 select
-    s.flag_id,
-    s.id,
-    s.apply_by,
-    s.updates,
+    due.flag_id,
+    due.id,
+    held.id is not null as is_held,
+    held.apply_by,
+    held.updates,
     now() as database_now
-from unnest($1::uuid[]) as claimed (flag_id)
-cross join lateral (
-    select due.flag_id, due.id, due.apply_by, due.updates, due.scheduled_at, due.created_at
-    from feature_flag_schedules due
-    where due.flag_id = claimed.flag_id and due.status = 'pending' and due.scheduled_at <= now()
-    order by due.scheduled_at, due.created_at, due.id
-    limit $2
-    for no key update
-) s
-order by s.scheduled_at, s.created_at, s.id
+from due
+left join held on held.id = due.id
+order by due.scheduled_at, due.created_at, due.id

@@ -1,4 +1,4 @@
--- record_outcomes: stores what became of a batch: flags, schedules and audit events together.
+-- record_outcomes: stores the outcomes of a batch: flags, schedules and audit events together.
 with
 -- The flags' state after the batch.
 changed as (
@@ -9,9 +9,9 @@ changed as (
     returning f.id
 ),
 outcome as (
-    select o.id, o.event_id, o.status, o.error_code, o.error_message, o.change
+    select o.id, o.event_id, o.status, o.error_code, o.error_message, o.change, o.position
     from unnest($4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::jsonb[])
-        as o (id, event_id, status, error_code, error_message, change)
+        with ordinality as o (id, event_id, status, error_code, error_message, change, position)
 ),
 ended as (
     update feature_flag_schedules s
@@ -22,35 +22,28 @@ ended as (
         error_code = o.error_code,
         error_message = o.error_message,
         updated_at = now()
-    from outcome o
-    where s.id = o.id and s.status = 'pending'
+    from outcome o, feature_flags f
+    where s.id = o.id and s.status = 'pending' and f.id = s.flag_id
     returning
-        s.flag_id, s.id, s.scheduled_at, s.apply_by, s.status, s.updates, s.reason, s.created_at, s.created_by,
-        s.cancelled_at, s.cancelled_by, s.cancel_reason, s.applied_at, s.failed_at, s.error_code, s.error_message
-),
--- The schedules as the audit trail sees them.
-stored as (
-    select
-        ended.id,
-        to_jsonb(ended) || jsonb_build_object('flag_key', f.flag_key, 'environment', f.environment) as schedule
-    from ended
-    join feature_flags f on f.id = ended.flag_id
+        o.event_id, o.status, o.change, o.position,
+        flag_schedule_document(s, f.flag_key, f.environment) as schedule
 )
 -- outbox:
 -- Their audit events.
 , audited as (
     insert into audit_outbox (event_id, event_type, context, schedule)
     select
-        o.event_id,
-        'flag_schedule.' || o.status,
-        case when o.change is null then $10 else $10 || jsonb_build_object('change', o.change) end,
-        stored.schedule
-    from stored
-    join outcome o on o.id = stored.id
+        ended.event_id,
+        'flag_schedule.' || ended.status,
+        case when ended.change is null then $10 else $10 || jsonb_build_object('change', ended.change) end,
+        ended.schedule
+    from ended
 )
 -- :outbox
 select
     (select count(*) from changed) as flags_changed,
     (select count(*) from ended) as schedules_ended,
-    -- Only for events that must be delivered from memory.
-    case when $11 then (select jsonb_agg(stored.schedule) from stored) end as schedules
+    -- Tells afterwards whether a commit whose answer was lost has happened.
+    pg_current_xact_id()::text as transaction_id,
+    -- In the order of the parameters, and only for events that cannot be stored.
+    case when $11 then (select jsonb_agg(ended.schedule order by ended.position) from ended) end as schedules

@@ -1,17 +1,31 @@
--- settle_events: stores the fate of held events.
+-- settle_events: stores the fate of held events. Each row is found by its place, and each place by one probe of the primary
+-- key: a plan that does not depend on the statistics. The rows are locked, so none of them moves in the meantime.
 with
 delivered as (
-    delete from audit_outbox where event_id = any ($1)
+    delete from audit_outbox
+    where ctid = any (array(
+        select (select o.ctid from audit_outbox o where o.event_id = d.event_id)
+        from unnest($1::uuid[]) as d (event_id)
+    ))
 ),
 -- From now on these are sent with the time of sending.
 refused as (
-    update audit_outbox set refused_at = now() where event_id = any ($2)
+    update audit_outbox set refused_at = now()
+    where ctid = any (array(
+        select (select o.ctid from audit_outbox o where o.event_id = d.event_id)
+        from unnest($2::uuid[]) as d (event_id)
+    ))
 ),
 -- These can never be delivered: kept with the reason, out of the others' way.
 dead as (
     update audit_outbox o
-    set dead_at = now(), dead_reason = d.reason
-    from unnest($3::uuid[], $4::text[]) as d (event_id, reason)
-    where o.event_id = d.event_id
+    set dead_at = now(),
+        dead_reason = (
+            select d.reason from unnest($3::uuid[], $4::text[]) as d (event_id, reason) where d.event_id = o.event_id
+        )
+    where o.ctid = any (array(
+        select (select p.ctid from audit_outbox p where p.event_id = d.event_id)
+        from unnest($3::uuid[]) as d (event_id)
+    ))
 )
 select

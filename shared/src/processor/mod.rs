@@ -1,28 +1,38 @@
-//! One tick: apply what is due, then send audit events that stayed behind.
+//! One tick: apply what is due, then deliver audit events.
 
-use std::collections::HashMap;
+mod batches;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use thiserror::Error;
 
 use crate::audit::AuditTrail;
 use crate::domain::apply::{self, Outcome};
-use crate::domain::audit_event::{EventContext, EventType};
+use crate::domain::audit_event::EventContext;
 use crate::domain::delivery::{AuditBacklog, Carried};
-use crate::domain::schedule::Status;
-use crate::domain::step::{Batch, Progress, StillDue};
 use crate::error::{StoreError, chain};
-use crate::ports::{AuditOutbox, ScheduleStore};
+use crate::ports::{AuditOutbox, Batch, DueStore, StillDue};
+use batches::Batches;
 
 /// Left of an invocation's time for what follows the work: delivering events, counting what is left, answering.
 pub const RESERVE: Duration = Duration::from_secs(5);
 /// Left of an invocation's time for answering.
 const ANSWER_RESERVE: Duration = Duration::from_millis(500);
 
+/// A tick that could do nothing waits this long, at most, for others to release what it needs.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two looks at what others hold.
+const LOCK_PAUSE: Duration = Duration::from_millis(200);
+/// Delivering events that the outbox could not take may hold up the work for this long.
+const DIRECT_LIMIT: Duration = Duration::from_secs(2);
+
 /// Applies what is due.
 pub struct Processor {
-    store: Arc<dyn ScheduleStore>,
+    store: Arc<dyn DueStore>,
     outbox: Arc<dyn AuditOutbox>,
     audit: Arc<AuditTrail>,
 }
@@ -52,6 +62,8 @@ pub struct TickReport {
     pub audit_dead: Option<u64>,
     /// Flags that an error kept it from working on; what is due of them is the next tick's.
     pub flags_left: u64,
+    /// Flags that it passed over at last because somebody else holds a lock on them or on something due of them.
+    pub flags_locked: u64,
     /// Whether an error ended the work early; what it left is the next tick's.
     pub interrupted: bool,
     /// How long applying took, in milliseconds; the rest is delivering events and counting what is left.
@@ -60,19 +72,39 @@ pub struct TickReport {
     pub duration_ms: u64,
 }
 
+/// Why a tick did nothing at all, although something was due or it could not know.
+#[derive(Debug, Error)]
+pub enum TickError {
+    /// The store failed, for every flag.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Whatever is due is locked by others.
+    #[error(
+        "nothing was applied: others hold locks on all {flags} flags with something due, or on their schedules"
+    )]
+    AllLocked {
+        /// How many flags that are.
+        flags: u64,
+    },
+    /// The time was up.
+    #[error("nothing was applied: the time of the invocation was up")]
+    OutOfTime,
+}
+
 impl Processor {
     /// A processor over these ports.
     #[must_use]
-    pub fn new(store: Arc<dyn ScheduleStore>, outbox: Arc<dyn AuditOutbox>, audit: Arc<AuditTrail>) -> Self {
+    pub fn new(store: Arc<dyn DueStore>, outbox: Arc<dyn AuditOutbox>, audit: Arc<AuditTrail>) -> Self {
         Self { store, outbox, audit }
     }
 
     /// Works until nothing is due or the time is used up: the invocation ends at `deadline`.
     ///
     /// # Errors
-    /// The store's, when it kept the tick from doing anything at all.
-    pub async fn tick(&self, request_id: &str, deadline: Instant) -> Result<TickReport, StoreError> {
+    /// [`TickError`], when something kept the tick from doing anything at all.
+    pub async fn tick(&self, request_id: &str, deadline: Instant) -> Result<TickReport, TickError> {
         let started = Instant::now();
+        self.audit.begin_invocation();
         let mut report = TickReport::default();
         let context = EventContext::of_processor(request_id);
         let worked = self.apply_all(&context, deadline, &mut report).await;
@@ -80,7 +112,8 @@ impl Processor {
 
         let delivery_deadline = before(deadline, ANSWER_RESERVE * 2);
         let carried = [self.audit.flush(delivery_deadline).await, self.audit.sweep(delivery_deadline).await];
-        report.audit_delivered = carried.iter().map(|Carried { delivered, .. }| count(*delivered)).sum();
+        report.audit_delivered +=
+            carried.iter().map(|Carried { delivered, .. }| count(*delivered)).sum::<u64>();
 
         if let Err(error) = worked {
             if report.ended() == 0 {
@@ -92,8 +125,8 @@ impl Processor {
             );
             report.interrupted = true;
         }
-        let looking = self.look_around(&mut report);
-        if tokio::time::timeout_at(before(deadline, ANSWER_RESERVE).into(), looking).await.is_err() {
+        let measuring = self.measure_backlog(&mut report);
+        if tokio::time::timeout_at(before(deadline, ANSWER_RESERVE).into(), measuring).await.is_err() {
             tracing::error!("there was no time left to count what is left");
         }
         report.duration_ms = millis(started.elapsed());
@@ -106,59 +139,73 @@ impl Processor {
         context: &EventContext,
         deadline: Instant,
         report: &mut TickReport,
-    ) -> Result<(), StoreError> {
-        let mut progress = Progress::default();
-        let mut first_error = None;
-        let mut ended_in_pass = 0;
-        while Instant::now() < before(deadline, RESERVE) {
-            // A batch that has begun may use some of the reserve, rather than be rolled back.
-            let batch_end = before(deadline, RESERVE / 2);
-            let mut batch = self.store.apply_due(&mut progress, context, &apply::decide, batch_end).await?;
-            ended_in_pass += batch.ended.len();
-            for (flag, error) in batch.left.drain(..) {
-                tracing::error!(flag_id = %flag.0, error = chain(&*error), "a flag is left to the next tick");
-                report.flags_left += 1;
-                first_error.get_or_insert(error);
+    ) -> Result<(), TickError> {
+        // A batch that has begun may use some of the reserve, rather than be rolled back.
+        let batch_end = before(deadline, RESERVE / 2);
+        let store = Arc::clone(&self.store);
+        let mut batches = Batches::new(store, context, &apply::decide, &*self.audit, batch_end);
+        let patience_ends = Instant::now() + PATIENCE;
+        let mut is_direct_delivered = true;
+        let mut ended_before_pass = 0;
+        let is_out_of_time = loop {
+            if Instant::now() >= before(deadline, RESERVE) {
+                break true;
             }
-            self.take_note(batch, context, report);
-            if progress.after.is_none() {
-                if ended_in_pass == 0 {
-                    break;
-                }
-                ended_in_pass = 0;
+            if batches.is_pass_over() {
+                report.flags_locked = 0;
             }
-        }
-        match first_error {
-            Some(error) if report.ended() == 0 => Err(StoreError::Refused(error)),
-            _ => Ok(()),
+            let next = batches.next().await;
+            report.flags_left = batches.flags_left();
+            let Some(batch) = next? else { continue };
+            report.flags_locked += batch.flags_locked;
+            self.note(batch, report, &mut is_direct_delivered).await;
+            if !batches.is_pass_over() {
+                continue;
+            }
+            let ended = report.ended();
+            if ended > std::mem::replace(&mut ended_before_pass, ended) {
+                continue;
+            }
+            // Others hold all that is due. If that is a tick, it is being done; else it may be a moment only.
+            let is_stuck = ended == 0 && report.flags_locked > 0 && batches.first_error().is_none();
+            if !is_stuck || batches.is_another_tick_working().await? {
+                break false;
+            }
+            if Instant::now() > patience_ends {
+                return Err(TickError::AllLocked { flags: report.flags_locked });
+            }
+            tokio::time::sleep(LOCK_PAUSE).await;
+        };
+        match batches.into_first_error() {
+            _ if report.ended() > 0 => Ok(()),
+            Some(error) => Err(TickError::Store(error)),
+            None if is_out_of_time => Err(TickError::OutOfTime),
+            None => Ok(()),
         }
     }
 
-    /// Counts what a batch did, and tells the audit trail where its events are.
-    fn take_note(&self, batch: Batch, context: &EventContext, report: &mut TickReport) {
+    /// Counts what a batch did, and tells the audit trail where its events are. Those that are nowhere else are sent at once,
+    /// unless the audit log did not take the last ones.
+    async fn note(&self, batch: Batch, report: &mut TickReport, is_direct_delivered: &mut bool) {
         for ended in &batch.ended {
             report.count(&ended.outcome);
-            if batch.without_outbox.is_none() {
+            if batch.direct.is_empty() {
                 self.audit.written(ended.event_id);
             }
         }
-        let Some((reason, schedules)) = batch.without_outbox else { return };
-        let ended: HashMap<_, _> = batch.ended.iter().map(|ended| (ended.id, ended)).collect();
-        for schedule in schedules {
-            let Some(ended) = ended.get(&schedule.id) else { continue };
-            let event_type =
-                if schedule.status == Status::Applied { EventType::Applied } else { EventType::Failed };
-            let change = match &ended.outcome {
-                Outcome::Applied(change) => Some(*change),
-                Outcome::Failed(_) => None,
-            };
-            let context = EventContext { change, ..context.clone() };
-            self.audit.without_outbox(ended.event_id, event_type, context, &schedule, &reason);
+        if batch.direct.is_empty() {
+            return;
+        }
+        self.audit.send_directly(batch.direct);
+        if *is_direct_delivered {
+            let carried = self.audit.flush(Instant::now() + DIRECT_LIMIT).await;
+            report.audit_delivered += count(carried.delivered);
+            *is_direct_delivered = self.audit.direct_waiting() == 0;
         }
     }
 
     /// Counts what is left. That it cannot be counted is no reason to fail a tick that did its work.
-    async fn look_around(&self, report: &mut TickReport) {
+    async fn measure_backlog(&self, report: &mut TickReport) {
         match self.store.still_due().await {
             Ok(StillDue { count, oldest_age }) => {
                 report.still_due = Some(count);

@@ -1,0 +1,244 @@
+//! A change of one schedule with its audit event: in one statement, or without the outbox where that cannot be written.
+
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::Transaction;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+use tokio_postgres::{IsolationLevel, Row};
+
+use super::Postgres;
+use super::connection::{Attempts, Connections, Object, Params, QueryError, within};
+use super::fault::Fault;
+use super::rows::field;
+use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
+use crate::domain::schedule::Schedule;
+use crate::domain::step::{EventRoute, Recorded};
+use crate::error::StoreError;
+use crate::ports::EventJournal;
+
+const TRANSACTION_STATUS: &str = include_str!("sql/transaction_status.sql");
+/// Whether the outbox can be written without waiting for a lock.
+const LOCK_OUTBOX: &str = "lock table audit_outbox in row exclusive mode nowait";
+/// How long a transaction's outcome is asked for, when the answer to its commit was lost.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(2);
+/// Between two such questions, as long as the server is still busy with it.
+const CONFIRM_PAUSE: Duration = Duration::from_millis(50);
+
+/// A statement that changes something and writes its audit event.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Statement(pub(super) &'static str);
+
+impl Statement {
+    /// The statement as it is.
+    pub(super) fn with_event(self) -> &'static str {
+        self.0
+    }
+
+    /// The statement without what stands between the lines `-- outbox:` and `-- :outbox`: what is done where the outbox
+    /// cannot be written. It takes the same parameters.
+    pub(super) fn alone(self) -> String {
+        let mut in_outbox = false;
+        let mut lines = Vec::new();
+        for line in self.0.lines() {
+            match line.trim() {
+                "-- outbox:" => in_outbox = true,
+                "-- :outbox" => in_outbox = false,
+                _ if !in_outbox => lines.push(line),
+                _ => {}
+            }
+        }
+        lines.join("\n")
+    }
+}
+
+/// A change that a caller asks for.
+pub(super) struct Change<'a> {
+    pub(super) statement: Statement,
+    /// The parameters but for the last one: whether an earlier attempt was lost.
+    pub(super) params: &'a Params<'a>,
+    /// The schedule, if a row says that this change has stored it, by this attempt or by one that was lost.
+    pub(super) stored: fn(&Row) -> Result<Option<Schedule>, StoreError>,
+    pub(super) event_id: EventId,
+    pub(super) event_type: EventType,
+    pub(super) context: &'a EventContext,
+}
+
+impl Change<'_> {
+    fn params(&self, lost: &'static bool) -> Vec<(&(dyn tokio_postgres::types::ToSql + Sync), Type)> {
+        let mut params = self.params.to_vec();
+        params.push((lost, Type::BOOL));
+        params
+    }
+
+    fn event(&self, schedule: &Schedule) -> Result<AuditEvent, QueryError> {
+        AuditEvent::of(self.event_id, self.event_type, self.context.clone(), schedule)
+            .map_err(|error| QueryError::Store(StoreError::Refused(error.into())))
+    }
+}
+
+/// What a change came to: its row, and what it has stored, if anything.
+pub(super) struct Changed {
+    pub(super) row: Row,
+    pub(super) recorded: Option<Box<Recorded>>,
+}
+
+impl Postgres {
+    /// Makes a change together with its audit event. If that fails, and without the outbox it works, the outbox was to
+    /// blame: then the event is logged before the commit, and handed back.
+    pub(super) async fn change(
+        &self,
+        change: &Change<'_>,
+        journal: &dyn EventJournal,
+    ) -> Result<Changed, QueryError> {
+        let mut attempts = Attempts::new();
+        let error = loop {
+            let params = change.params(as_static(attempts.lost));
+            let sql = change.statement.with_event();
+            match self.connections.query_once(sql, &params, &Ok, attempts.deadline).await {
+                Ok(rows) => return changed(change, only(rows)?, EventRoute::Outbox),
+                Err(error) if attempts.may_repeat(&error) => {}
+                Err(error) => break error,
+            }
+        };
+        if !self.may_be_outbox(&error, attempts.deadline).await {
+            return Err(error);
+        }
+        let reason = error.message();
+        loop {
+            match self.change_directly(change, &reason, &attempts, journal).await {
+                Ok(changed) => return Ok(changed),
+                Err(again) if attempts.may_repeat(&again) => {}
+                // The same with and without the outbox: the first error is the one to tell.
+                Err(again) if again.fault() == error.fault() => return Err(error),
+                Err(again) => return Err(again),
+            }
+        }
+    }
+
+    /// Whether it is worth trying without the outbox. A lock that was not granted may have been on the flag or the schedule,
+    /// so the outbox is asked; other errors say nothing about where they come from.
+    async fn may_be_outbox(&self, error: &QueryError, deadline: Instant) -> bool {
+        match error.fault() {
+            Fault::Lost | Fault::Conflict | Fault::TooSlow | Fault::Unavailable => false,
+            Fault::Locked => self.is_outbox_locked(deadline).await,
+            Fault::Rejected | Fault::Other => matches!(error, QueryError::Driver(_)),
+        }
+    }
+
+    async fn is_outbox_locked(&self, deadline: Instant) -> bool {
+        let Ok(mut client) = self.connections.get(deadline).await else { return false };
+        let asked = within(deadline, async {
+            let transaction = begin(&mut client).await?;
+            let locked = transaction.batch_execute(LOCK_OUTBOX).await;
+            transaction.rollback().await?;
+            Ok::<_, QueryError>(locked)
+        });
+        let asked = asked.await;
+        let locked = self.connections.finish(client, asked, "asking for a lock").await;
+        matches!(locked, Ok(Err(error)) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
+    }
+
+    async fn change_directly(
+        &self,
+        change: &Change<'_>,
+        reason: &str,
+        attempts: &Attempts,
+        journal: &dyn EventJournal,
+    ) -> Result<Changed, QueryError> {
+        let mut client = self.connections.get(attempts.deadline).await?;
+        let mut committing = None;
+        let params = change.params(as_static(attempts.lost));
+        let changing = async {
+            let transaction = begin(&mut client).await?;
+            let row = transaction.query_typed_one(&change.statement.alone(), &params).await?;
+            let event = (change.stored)(&row)?.map(|schedule| change.event(&schedule)).transpose()?;
+            let transaction_id = field(&row, "transaction_id")?;
+            let route = event.map_or(EventRoute::Outbox, |event| {
+                journal.log_in_full(&event, reason);
+                EventRoute::Direct(Box::new(event))
+            });
+            committing = Some((transaction_id, changed(change, row, route)?));
+            Ok(transaction.commit().await?)
+        };
+        let result: Result<Result<(), QueryError>, ()> = within(attempts.deadline, changing).await;
+        let result = self.connections.finish(client, result, "a change without the outbox").await;
+        settle(&self.connections, result, committing).await
+    }
+}
+
+/// `true` and `false` live as long as it takes.
+fn as_static(value: bool) -> &'static bool {
+    if value { &true } else { &false }
+}
+
+fn only(rows: Vec<Row>) -> Result<Row, QueryError> {
+    let count = rows.len();
+    let one = <[Row; 1]>::try_from(rows).map(|[row]| row);
+    one.map_err(|_| StoreError::Refused(format!("expected one row, got {count}").into()).into())
+}
+
+fn changed(change: &Change<'_>, row: Row, event: EventRoute) -> Result<Changed, QueryError> {
+    let schedule = (change.stored)(&row)?;
+    let recorded = schedule.map(|schedule| Box::new(Recorded { schedule, event }));
+    Ok(Changed { row, recorded })
+}
+
+/// Begins a transaction, whatever isolation level the database has as its default.
+pub(super) async fn begin(client: &mut Object) -> Result<Transaction<'_>, tokio_postgres::Error> {
+    client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await
+}
+
+/// What a transaction came to whose commit had been sent if `committing` holds its id and its result: if the answer to the
+/// commit was lost, the server is asked.
+pub(super) async fn settle<T>(
+    connections: &Connections,
+    result: Result<(), QueryError>,
+    committing: Option<(Option<String>, T)>,
+) -> Result<T, QueryError> {
+    match (result, committing) {
+        (Ok(()), Some((_, value))) => Ok(value),
+        (Ok(()), None) => Err(StoreError::Refused("a transaction ended without a result".into()).into()),
+        (Err(error), Some((Some(id), value))) if matches!(error.fault(), Fault::Lost | Fault::TooSlow) => {
+            if is_committed(connections, &id).await {
+                Ok(value)
+            } else {
+                Err(error)
+            }
+        }
+        (Err(error), _) => Err(error),
+    }
+}
+
+async fn is_committed(connections: &Connections, transaction_id: &str) -> bool {
+    let deadline = Instant::now() + CONFIRM_LIMIT;
+    while Instant::now() < deadline {
+        let params: &Params<'_> = &[(&transaction_id, Type::TEXT)];
+        let rows = connections.query_once(TRANSACTION_STATUS, params, &Ok, deadline).await;
+        match rows.ok().as_deref().and_then(<[Row]>::first).map(|row| row.try_get("status")) {
+            Some(Ok(Some("committed"))) => return true,
+            Some(Ok(Some("aborted") | None)) => return false,
+            // Still in progress, or the server could not be asked.
+            Some(_) | None => tokio::time::sleep(CONFIRM_PAUSE).await,
+        }
+    }
+    tracing::error!(transaction_id, "it is not known whether a transaction was committed");
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{due, schedules};
+
+    #[test]
+    fn what_is_left_without_the_outbox_does_not_name_it() {
+        for change in [schedules::CREATE, schedules::CANCEL, due::RECORD] {
+            assert!(change.with_event().contains("insert into audit_outbox"));
+
+            let alone = change.alone();
+
+            assert!(!alone.contains("outbox"), "{alone}");
+            assert!(alone.contains("feature_flag_schedules"), "{alone}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The outcomes of a batch, as the statement that stores them wants them: in columns.
+
+use serde_json::Value;
+use tokio_postgres::Row;
+use tokio_postgres::types::{Json, ToSql, Type};
+use uuid::Uuid;
+
+use super::rows::field;
+use crate::domain::apply::{DueFlag, Failure, Outcome};
+use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
+use crate::domain::schedule::{Schedule, ScheduleId, Status};
+use crate::domain::time::Timestamp;
+use crate::error::StoreError;
+use crate::ports::{Decide, Ended};
+
+/// One parameter of a statement.
+type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// Flags and schedules with their outcomes, in columns.
+#[derive(Default)]
+pub(super) struct OutcomeColumns {
+    flag_ids: Vec<Uuid>,
+    enabled: Vec<bool>,
+    rollout_percentages: Vec<i32>,
+    schedule_ids: Vec<Uuid>,
+    event_ids: Vec<Uuid>,
+    statuses: Vec<&'static str>,
+    error_codes: Vec<Option<&'static str>>,
+    error_messages: Vec<Option<String>>,
+    changes: Vec<Option<Json<Value>>>,
+    /// The same, for the report.
+    pub(super) ended: Vec<Ended>,
+}
+
+impl OutcomeColumns {
+    /// What the decision makes of these flags; the schedule in `reject` fails, whatever the decision.
+    pub(super) fn decided(
+        flags: &[DueFlag],
+        decide: &Decide,
+        now: Timestamp,
+        reject: Option<&(ScheduleId, String)>,
+    ) -> Self {
+        let mut columns = Self::default();
+        for flag in flags {
+            let rejected = reject.filter(|(id, _)| flag.due.iter().any(|due| due.id == *id));
+            if let Some((id, reason)) = rejected {
+                columns.push(id.0, Outcome::Failed(Failure::RejectedByDatabase(reason.clone())));
+                continue;
+            }
+            let (after, outcomes) = decide(flag.state, &flag.due, now);
+            // What the database sees of a flag in one batch is its final state, and only if anything was applied.
+            if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Applied(_))) {
+                columns.flag_ids.push(flag.id.0);
+                columns.enabled.push(after.enabled);
+                columns.rollout_percentages.push(after.rollout_percentage);
+            }
+            for (due, outcome) in flag.due.iter().zip(outcomes) {
+                columns.push(due.id.0, outcome);
+            }
+        }
+        columns
+    }
+
+    fn push(&mut self, schedule_id: Uuid, outcome: Outcome) {
+        let event_id = EventId::new();
+        let (status, error, change) = match &outcome {
+            Outcome::Applied(change) => (Status::Applied, None, serde_json::to_value(change).ok()),
+            Outcome::Failed(failure) => (Status::Failed, Some(failure), None),
+        };
+        self.schedule_ids.push(schedule_id);
+        self.event_ids.push(event_id.0);
+        self.statuses.push(status.as_str());
+        self.error_codes.push(error.map(Failure::code));
+        self.error_messages.push(error.map(Failure::message));
+        self.changes.push(change.map(Json));
+        self.ended.push(Ended { event_id, outcome });
+    }
+
+    /// The parameters of `record_outcomes` but for the last two.
+    pub(super) fn params(&self) -> Vec<Param<'_>> {
+        vec![
+            (&self.flag_ids, Type::UUID_ARRAY),
+            (&self.enabled, Type::BOOL_ARRAY),
+            (&self.rollout_percentages, Type::INT4_ARRAY),
+            (&self.schedule_ids, Type::UUID_ARRAY),
+            (&self.event_ids, Type::UUID_ARRAY),
+            (&self.statuses, Type::TEXT_ARRAY),
+            (&self.error_codes, Type::TEXT_ARRAY),
+            (&self.error_messages, Type::TEXT_ARRAY),
+            (&self.changes, Type::JSONB_ARRAY),
+        ]
+    }
+
+    /// Every flag and every schedule must have been written: they are locked, so only a trigger can have prevented it.
+    pub(super) fn check_counts(&self, row: &Row) -> Result<(), StoreError> {
+        for (column, expected) in
+            [("flags_changed", self.flag_ids.len()), ("schedules_ended", self.schedule_ids.len())]
+        {
+            let written: i64 = field(row, column)?;
+            if usize::try_from(written) != Ok(expected) {
+                return Err(StoreError::Refused(
+                    format!("{column} is {written} and should be {expected}").into(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The events of these outcomes, from the schedules as they were stored, in the same order.
+    pub(super) fn events(
+        &self,
+        context: &EventContext,
+        schedules: &[Schedule],
+    ) -> Result<Vec<AuditEvent>, StoreError> {
+        let event = |(ended, schedule): (&Ended, _)| {
+            let (event_type, change) = match &ended.outcome {
+                Outcome::Applied(change) => (EventType::Applied, Some(*change)),
+                Outcome::Failed(_) => (EventType::Failed, None),
+            };
+            AuditEvent::of(ended.event_id, event_type, EventContext { change, ..context.clone() }, schedule)
+        };
+        let events = self.ended.iter().zip(schedules).map(event).collect::<Result<_, _>>();
+        events.map_err(|error| StoreError::Refused(error.into()))
+    }
+}

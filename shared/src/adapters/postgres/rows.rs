@@ -1,0 +1,67 @@
+//! Reading columns: whatever a column type allows is read.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use serde_json::Value;
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, IsNull, Json, ToSql, Type, accepts, to_sql_checked};
+
+use crate::domain::schedule::Schedule;
+use crate::domain::step::StoredMicros;
+use crate::domain::time::Timestamp;
+use crate::error::{Source, StoreError};
+
+/// Reads a column that a statement of ours returns.
+pub(super) fn field<'a, T: FromSql<'a>>(row: &'a Row, column: &str) -> Result<T, StoreError> {
+    row.try_get(column).map_err(|error| StoreError::Refused(error.into()))
+}
+
+/// Reads a point in time, whatever it is; `None` for NULL.
+pub(super) fn timestamp(row: &Row, column: &str) -> Result<Option<Timestamp>, StoreError> {
+    let micros: Option<StoredMicros> = field(row, column)?;
+    Ok(micros.map(|StoredMicros(micros)| Timestamp::from_postgres_micros(micros)))
+}
+
+/// Reads a schedule from its document; `None` where the statement made none.
+pub(super) fn schedule(row: &Row, column: &str) -> Result<Option<Schedule>, StoreError> {
+    match row.try_get::<_, Option<Json<Schedule>>>(column) {
+        Ok(schedule) => Ok(schedule.map(|Json(schedule)| schedule)),
+        Err(error) => {
+            let document = row.try_get::<_, Json<Value>>(column);
+            let id = document.ok().and_then(|Json(document)| document["id"].as_str().map(str::to_owned));
+            Err(StoreError::Corrupt {
+                table: "feature_flag_schedules",
+                column: "one of its columns",
+                id: id.unwrap_or_else(|| "of an unknown id".to_owned()),
+                source: error.into(),
+            })
+        }
+    }
+}
+
+pub(super) fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or_default()
+}
+
+pub(super) fn age(seconds: Option<f64>) -> Duration {
+    Duration::try_from_secs_f64(seconds.unwrap_or_default().max(0.0)).unwrap_or(Duration::MAX)
+}
+
+impl<'a> FromSql<'a> for StoredMicros {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Source> {
+        Ok(Self(i64::from_be_bytes(raw.try_into()?)))
+    }
+
+    accepts!(TIMESTAMPTZ);
+}
+
+impl ToSql for StoredMicros {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Source> {
+        out.extend_from_slice(&self.0.to_be_bytes());
+        Ok(IsNull::No)
+    }
+
+    accepts!(TIMESTAMPTZ);
+    to_sql_checked!();
+}
