@@ -89,15 +89,16 @@ const OPEN_UPDATES: [&str; 3] = [
 pub const FOREIGN_STATUSES: [&str; 6] =
     ["'processing'", "''", "'PENDING'", r"E'pending\n'", "repeat('s', 2000)", r"U&'\202Eapplied'"];
 
-/// Time zones of the database, some with offsets that have seconds, in old years or always.
+/// Time zones of the database, most with offsets that have seconds in old years. (PostgreSQL refuses zones whose offset
+/// has seconds today.)
 pub const TIME_ZONES: [&str; 7] = [
     "UTC",
     "Europe/Berlin",
     "Africa/Monrovia",
     "Asia/Kathmandu",
-    "Pacific/Kiritimati",
-    "<-00:44:30>00:44:30",
-    "<+15:59:59>-15:59:59",
+    "America/Caracas",
+    "<-00:44>00:44",
+    "<+15:59>-15:59",
 ];
 
 /// An expression of this type, or NULL.

@@ -166,5 +166,6 @@ async fn a_flag_that_is_refused_is_named_and_its_events_are_those_of_one_failure
     let failed = of_type(&events, "flag_schedule.failed");
     assert_eq!(failed.len(), 1, "{failed:#?}");
     assert_eq!(failed[0]["flag_key"], "flag-1");
-    assert_eq!(failed[0]["error"]["message"], "poison P0001");
+    let message = failed[0]["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("poison P0001"), "the server's own words are missing: {message}");
 }

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use super::case::Case;
 use super::check::violations;
-use super::fault::{ACTS, CODES, Fault, Point};
+use super::fault::{ACTS, CODES, Fault, OUTBOX, Point};
 use super::lane::Lane;
 use super::scenario::Scenario;
 
@@ -110,6 +110,19 @@ fn without_outbox(points: &Points) -> Vec<Case> {
     for (scenario, points) in &points.without_outbox {
         for message in points.iter().flat_map(|point| acts.map(|act| Fault::Message(point.clone(), act))) {
             cases.push(Case { scenario: *scenario, faults: vec![Fault::OutboxMissing, message] });
+        }
+    }
+    cases
+}
+
+/// An outbox in the way, and CloudWatch Logs too.
+fn nowhere_to_go() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for scenario in [Scenario::Create, Scenario::Cancel, Scenario::Tick] {
+        for outbox in [Fault::OutboxMissing, Fault::OutboxRefused, Fault::TableLocked(OUTBOX)] {
+            for logs in [Fault::LogsSlow, Fault::LogsDown, Fault::LogsDenied] {
+                cases.push(Case { scenario, faults: vec![outbox.clone(), logs] });
+            }
         }
     }
     cases
@@ -299,8 +312,14 @@ async fn fault_matrix_of_pairs_keeps_all_invariants() {
     let sample =
         pairs(singles, seed).take(count).take_while(move |_| end.is_none_or(|end| Instant::now() < end));
 
-    let tally =
-        play(PAIR_LANES, [Box::new(sample) as Queue, Box::new(without_outbox(points).into_iter())]).await;
+    let tally = play(
+        PAIR_LANES,
+        [
+            Box::new(nowhere_to_go().into_iter().chain(sample)) as Queue,
+            Box::new(without_outbox(points).into_iter()),
+        ],
+    )
+    .await;
 
     tally.assert_fine("pairs of faults", began);
 }

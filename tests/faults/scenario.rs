@@ -3,13 +3,17 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use harness::api::{cancel_request, create_request, list_request, tick_event};
+use harness::api::{SCHEDULE, cancel_request, create_request, list_request, tick_event};
 use harness::gateway::Request;
 use harness::interceptor::Act;
+use harness::{lambda, openapi};
 use serde_json::{Value, json};
 
 use super::fault::{self, Fault, Level, Point};
 use crate::support::in_seconds;
+
+/// `GET` of schedules across flags.
+const ALL_SCHEDULES: &str = "/api/admin/schedules";
 
 /// A call of one function.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -55,16 +59,13 @@ impl Scenario {
         }
     }
 
-    /// Whether it is one of this release's: it has its function, and the function its route.
+    /// Whether it is one of this release's: the API's description has its route, or its function is built.
     pub fn exists(self) -> bool {
-        let described = || {
-            let path = harness::settings::workspace().join("docs/openapi.yaml");
-            std::fs::read_to_string(path).unwrap_or_default()
-        };
+        let described = |route: &str| openapi::document().root()["paths"][route]["get"].is_object();
         match self {
-            Self::Get => described().contains("operationId: getSchedule"),
-            Self::ListAll => described().contains("/api/admin/schedules:"),
-            Self::Verify => harness::lambda::binary("verify-trail").is_ok(),
+            Self::Get => described(SCHEDULE),
+            Self::ListAll => described(ALL_SCHEDULES),
+            Self::Verify => lambda::binary("verify-trail").is_ok(),
             Self::Create | Self::CreateAgain | Self::Cancel | Self::List | Self::Tick => true,
         }
     }
@@ -132,10 +133,10 @@ impl Scenario {
             Self::CreateAgain => create_request(&flag, "", &body()),
             Self::Cancel => cancel_request(&flag, schedule, "reason=changed%20my%20mind"),
             Self::List => list_request(&flag, "limit=2"),
-            Self::Get => Request::new("GET", harness::api::SCHEDULE)
+            Self::Get => Request::new("GET", SCHEDULE)
                 .path_parameter("flagKey", &flag)
                 .path_parameter("scheduleId", schedule),
-            Self::ListAll => Request::new("GET", "/api/admin/schedules"),
+            Self::ListAll => Request::new("GET", ALL_SCHEDULES),
             Self::Tick => return tick_event(),
             Self::Verify => return json!({}),
         };

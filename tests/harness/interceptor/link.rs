@@ -113,14 +113,12 @@ async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: &Link) {
             }
             ready += u64::from(message.kind == b'Z');
         }
-        match link.lost.load(Ordering::Relaxed) {
-            0 => {
-                if to.write_all(&buffer[..length]).await.is_err() {
-                    return;
-                }
-            }
-            lost if ready >= lost => return,
-            _ => {}
+        let lost = link.lost.load(Ordering::Relaxed);
+        if lost == 0 && to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+        if lost > 0 && ready >= lost {
+            return;
         }
     }
 }
