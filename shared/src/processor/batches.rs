@@ -217,7 +217,7 @@ impl<'a> Batches<'a> {
     /// Whether to try the same batch without the outbox: the whole batch as long as nothing was stored, and what is left over
     /// of a divided one in the end.
     fn may_be_outbox(&self, kind: FailureKind, is_one: bool, attempt: &Attempt) -> bool {
-        if attempt.without_outbox.is_some() || attempt.reject.is_some() {
+        if attempt.without_outbox.is_some() {
             return false;
         }
         match self.outbox {
