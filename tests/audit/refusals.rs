@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::trail::{self, assert_exact, copies, create, dead, ids, run, sweep, waiting};
-use crate::support::{A_MOMENT, LIMIT, in_seconds, only, text, turn_on};
+use crate::support::{LIMIT, in_seconds, only, text, turn_on};
 
 /// The first event of a batch is refused for its time.
 const FIRST: Fault = Fault::Reject(Rejected { too_old_end: Some(1), expired_end: None, too_new_start: None });
@@ -193,24 +193,19 @@ async fn one_poison_event_in_500_is_found_and_dead_and_499_are_delivered_once() 
 async fn an_event_of_more_than_a_megabyte_is_dead_and_logged_whole_and_never_sent() {
     let (cloudwatch, api) = trail::start().await;
     let huge = "x".repeat(MAX_BYTES);
-    let sql = "insert into feature_flag_schedules (flag_id, scheduled_at, updates)
-               select id, now() - interval '1 hour', jsonb_build_object('colour', $1::text) from feature_flags";
-    api.database.connect().await.execute(sql, &[&huge]).await.unwrap();
-    let created = create(&api).await;
-    api.make_due(text(&created.json, "id"), A_MOMENT).await;
+    let events = backlog(&cloudwatch, &api, 2).await;
+    trail::alter(&api, events[0], &json!({ "reason": huge })).await;
 
-    let report = api.tick().await.value();
+    let report = sweep(&api).await;
 
-    assert_eq!((&report["applied"], &report["failed_invalid_updates"]), (&json!(1), &json!(1)), "{report:#}");
-    assert_eq!(report["audit_dead"], 1, "{report:#}");
+    assert_eq!((&report["audit_delivered"], &report["audit_dead"]), (&json!(1), &json!(1)), "{report:#}");
     let [(id, reason)] = &dead(&api).await[..] else { panic!("one is dead") };
     assert!(reason.contains("larger than"), "{reason}");
+    assert_eq!(*id, events[0]);
     let event = logged_whole(&api, "schedule-processor", *id).await;
-    assert_eq!(event["schedule"]["updates"]["colour"], huge);
-    // The row came from another tool, without a created event.
-    run(&api, "delete from feature_flag_schedules where created_by is null").await;
-    run(&api, "delete from audit_outbox").await;
-    assert_eq!(assert_exact(&cloudwatch, &api).await.len(), 2);
+    assert_eq!(event["schedule"]["reason"], huge);
+    let stored = cloudwatch.stored();
+    assert!(stored.len() == 1 && stored[0].message.contains(&events[1].to_string()), "{stored:?}");
 }
 
 #[tokio::test]

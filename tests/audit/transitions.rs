@@ -88,7 +88,7 @@ async fn without_the_outbox_every_transition_has_its_event_all_the_same() {
 const WRITERS: [(&str, &str); 3] = [
     ("create_schedule.sql", "'flag_schedule.created'"),
     ("cancel_schedule.sql", "'flag_schedule.cancelled'"),
-    ("record_outcomes.sql", "'flag_schedule.' || o.status"),
+    ("record_outcomes.sql", "'flag_schedule.' || ended.status"),
 ];
 
 #[test]

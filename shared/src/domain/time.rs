@@ -57,7 +57,7 @@ impl Timestamp {
         }
         let (day, time) = rest.split_once('T')?;
         // A time has no sign, so the first one begins the offset.
-        let (time, offset) = time.split_at(time.find(['+', '-'])?);
+        let (time, offset) = time.split_at(time.find(['+', '-', 'Z'])?);
         let (month, day) = day.split_once('-')?;
         let date = NaiveDate::from_ymd_opt(
             if is_bc { 1 - year } else { year },
@@ -97,8 +97,11 @@ impl Timestamp {
     }
 }
 
-/// The seconds of an offset such as `+01`, `-03:30` or `+00:53:28`.
+/// The seconds of an offset such as `Z`, `+01`, `-03:30` or `+00:53:28`.
 fn offset_seconds(offset: &str) -> Option<i64> {
+    if offset == "Z" {
+        return Some(0);
+    }
     let (sign, digits) = offset.split_at(1);
     let mut seconds = 0;
     for (part, unit) in digits.split(':').zip([3600, 60, 1]) {
@@ -178,6 +181,7 @@ mod tests {
         for (stored, shown) in [
             ("2026-02-09T10:00:00.123999+01:00", "2026-02-09T09:00:00.123Z"),
             ("2026-02-09T10:00:00+05:45", "2026-02-09T04:15:00.000Z"),
+            ("2026-02-09T10:00:00.5Z", "2026-02-09T10:00:00.500Z"),
             ("0001-01-01T00:53:28+00:53:28", "0001-01-01T00:00:00.000Z"),
             ("1900-01-01T00:00:00-00:44:30", "1900-01-01T00:44:30.000Z"),
             ("infinity", "9999-12-31T23:59:59.999Z"),

@@ -115,19 +115,28 @@ impl Processor {
         report.audit_delivered +=
             carried.iter().map(|Carried { delivered, .. }| count(*delivered)).sum::<u64>();
 
-        if let Err(error) = worked {
-            if report.ended() == 0 {
-                return Err(error);
+        let out_of_time = match worked {
+            Ok(()) => None,
+            Err(error @ TickError::OutOfTime) => Some(error),
+            Err(error) if report.ended() == 0 => return Err(error),
+            Err(error) => {
+                tracing::error!(
+                    error = chain(&error),
+                    "the tick was interrupted; the rest is left to the next one"
+                );
+                report.interrupted = true;
+                None
             }
-            tracing::error!(
-                error = chain(&error),
-                "the tick was interrupted; the rest is left to the next one"
-            );
-            report.interrupted = true;
-        }
+        };
         let measuring = self.measure_backlog(&mut report);
         if tokio::time::timeout_at(before(deadline, ANSWER_RESERVE).into(), measuring).await.is_err() {
             tracing::error!("there was no time left to count what is left");
+        }
+        // Unless there was nothing to do anyway.
+        if let Some(error) = out_of_time
+            && report.still_due != Some(0)
+        {
+            return Err(error);
         }
         report.duration_ms = millis(started.elapsed());
         Ok(report)

@@ -91,7 +91,12 @@ impl ScheduleStore for Postgres {
                 ],
                 page_row,
             )
-            .await?;
+            .await
+            .map_err(|error| match error.into() {
+                // Reading writes no row that could be rejected.
+                StoreError::Rejected { source, .. } => StoreError::Refused(source),
+                error => error,
+            })?;
         if rows.is_empty() {
             return Ok(None);
         }
