@@ -7,7 +7,7 @@ use harness::api::{Api, tick_event};
 use harness::lambda::Launch;
 use tokio_postgres::Client;
 
-use crate::table::Table;
+use crate::table::{Figure, Goal, Table};
 
 /// How often a size is measured: what is short is at the mercy of whatever else the machine does.
 fn rounds(size: usize) -> usize {
@@ -81,6 +81,53 @@ pub async fn measure(table: &mut Table, sizes: &[usize]) {
             // Applying is told in whole milliseconds, too coarse below a thousand.
             (size >= 1_000).then_some(2.0),
         );
+    }
+}
+
+/// The deployed function's memory limit leaves this much to a tick; the rest is for the operating system.
+const MAX_MEMORY_BYTES: u64 = 96 * 1024 * 1024;
+/// The deployed function's time limit.
+const TIMEOUT: Duration = Duration::from_secs(55);
+/// Due schedules of each flag of a wide backlog.
+const EACH: usize = 100;
+
+/// Measures backlogs of many flags with many due schedules each: the first tick, and the memory of all of them.
+pub async fn measure_wide(table: &mut Table, sizes: &[usize]) {
+    for &flags in sizes {
+        let api = Api::start().await;
+        let client = api.database.connect().await;
+        let launch = Launch::of("schedule-processor")
+            .env(api.env("schedule-processor").set("AWS_ENDPOINT_URL", NOBODY))
+            .timeout(TIMEOUT)
+            .freeze(false);
+        let processor = launch.start().await.expect("the processor");
+        let fill = format!(
+            "insert into feature_flags (flag_key) select 'flag-' || n from generate_series(1, {flags}) n;
+             insert into feature_flag_schedules (flag_id, scheduled_at, updates, reason, created_by)
+             select id, now() - interval '1 second' * n, '{{\"enabled\": true}}', 'first users', 'admin-1'
+             from feature_flags, generate_series(1, {EACH}) n;"
+        );
+        client.batch_execute(&fill).await.expect("the rows");
+        client.batch_execute("vacuum analyze").await.expect("a vacuum");
+
+        let mut ticks = Vec::new();
+        loop {
+            let report = processor.invoke(&tick_event()).await.value();
+            ticks.push((report["applied"].as_u64().unwrap_or_default(), report["applying_ms"].clone()));
+            if report["still_due"] == 0 {
+                break;
+            }
+            assert_ne!(report["applied"], 0, "{report:#}");
+        }
+
+        let (applied, took) = &ticks[0];
+        let took = Duration::from_millis(took.as_u64().expect("a duration"));
+        let what = format!("first tick, {flags} flags with {EACH} due each ({applied} applied, {} ticks)", ticks.len());
+        let rate = Figure::rate(usize::try_from(*applied).expect("a count"), "schedules", took);
+        table.add(&what, rate, None, None);
+        let peak = Figure::size(processor.peak_memory_kib().unwrap_or_default() * 1024);
+        let what = format!("memory of schedule-processor at most, {flags} flags with {EACH} due each");
+        table.add(&what, peak, None, Some(Goal::AtMost(Figure::size(MAX_MEMORY_BYTES))));
     }
 }
 
