@@ -104,7 +104,7 @@ impl Case {
 
         let failed =
             matches!(&first.outcome, Outcome::Ok(answer) if answer["statusCode"].as_u64() >= Some(500));
-        let retry = match failed && self.scenario.writes() && self.scenario != Scenario::Tick {
+        let retry = match failed && self.scenario.is_change() {
             true => Some(lane.call(function, &event).await),
             false => None,
         };

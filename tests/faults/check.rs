@@ -165,7 +165,7 @@ fn answer(call: &Call) -> Option<(u64, Value)> {
 }
 
 fn answers(case: &Case, seen: &Observed) -> Vec<String> {
-    if matches!(case.scenario, Scenario::Tick | Scenario::Verify) {
+    if case.scenario.is_tick() || case.scenario == Scenario::Verify {
         return Vec::new();
     }
     let mut found = Vec::new();
@@ -246,7 +246,7 @@ fn budgets(case: &Case, seen: &Observed) -> Vec<String> {
             found.push(format!("I6: a call ran out of its time, or its process ended: {call:?}"));
         }
     }
-    if !matches!(case.scenario, Scenario::Tick | Scenario::Verify) {
+    if !(case.scenario.is_tick() || case.scenario == Scenario::Verify) {
         for call in [&seen.first].into_iter().chain(&seen.retry) {
             let delivery = call.done_after.saturating_sub(call.answered_after);
             if call.answered_after > HANDLER + SLACK || delivery > DELIVERY + SLACK {
@@ -299,7 +299,7 @@ fn others(case: &Case, seen: &Observed) -> Vec<String> {
 fn ticks(case: &Case, seen: &Observed) -> Vec<String> {
     let mut found = Vec::new();
     let due = |row: &&Row| row.due && row.status == "pending";
-    if case.scenario == Scenario::Tick && seen.left.iter().any(|row| due(&row)) {
+    if case.scenario.is_tick() && seen.left.iter().any(|row| due(&row)) {
         found.extend(idle(&seen.first, "the tick that met the fault"));
     }
     for tick in &seen.ticks {
@@ -308,11 +308,8 @@ fn ticks(case: &Case, seen: &Observed) -> Vec<String> {
             found.extend(idle(&tick.call, "a later tick"));
         }
     }
-    for call in seen
-        .ticks
-        .iter()
-        .map(|tick| &tick.call)
-        .chain((case.scenario == Scenario::Tick).then_some(&seen.first))
+    for call in
+        seen.ticks.iter().map(|tick| &tick.call).chain((case.scenario.is_tick()).then_some(&seen.first))
     {
         if let Outcome::FunctionError(error) = &call.outcome
             && (error.error_type.is_empty()

@@ -47,6 +47,8 @@ pub enum Fault {
     TableLocked(&'static str),
     /// Somebody holds rows of the one flag.
     RowsLocked(&'static str),
+    /// Somebody holds every flag.
+    FlagsLocked,
     /// The outbox has another name.
     OutboxMissing,
     /// The outbox may not be written.
@@ -64,7 +66,7 @@ impl Fault {
     pub fn is_slow(&self) -> bool {
         match self {
             Self::Message(_, act) => matches!(act, Act::Hold | Act::HoldThenCut),
-            Self::TableLocked(_) | Self::RowsLocked(_) => true,
+            Self::TableLocked(_) | Self::RowsLocked(_) | Self::FlagsLocked => true,
             Self::LogsSlow | Self::LogsDown => true,
             Self::Trigger(..) | Self::OutboxMissing | Self::OutboxRefused | Self::LogsDenied => false,
         }
@@ -90,6 +92,11 @@ impl Fault {
                     | Self::RowsLocked(_)
                     | Self::Trigger(OUTBOX, ..)
             )
+    }
+
+    /// Whether somebody holds something.
+    pub fn is_lock(&self) -> bool {
+        matches!(self, Self::TableLocked(_) | Self::RowsLocked(_) | Self::FlagsLocked)
     }
 
     /// Whether it is about the one flag only, and all others must not notice.
@@ -133,6 +140,7 @@ impl fmt::Display for Fault {
             }
             Self::TableLocked(table) => write!(f, "table-locked/{table}"),
             Self::RowsLocked(table) => write!(f, "rows-locked/{table}"),
+            Self::FlagsLocked => write!(f, "flags-locked"),
             Self::OutboxMissing => write!(f, "outbox-missing"),
             Self::OutboxRefused => write!(f, "outbox-refused"),
             Self::LogsSlow => write!(f, "logs-slow"),

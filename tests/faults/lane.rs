@@ -70,7 +70,7 @@ impl Lane {
             Scenario::Cancel | Scenario::List | Scenario::Get | Scenario::ListAll | Scenario::Verify => {
                 format!("('a', now() + interval '1 hour', '{}')", r#"{"enabled": true}"#)
             }
-            Scenario::Tick => format!(
+            Scenario::Tick | Scenario::TickAgain | Scenario::TickLocked => format!(
                 "('a', {due} - interval '2 seconds', '{}'), ('a', {due}, '{}'), ('b', {due}, '{}'), ('c', {due}, '{}')",
                 r#"{"enabled": true, "rollout_percentage": 10}"#,
                 r#"{"rollout_percentage": 40}"#,
@@ -82,7 +82,7 @@ impl Lane {
             "insert into feature_flags (flag_key) select '{name}-' || f from unnest(array['a', 'b', 'c']) f"
         );
         self.admin.batch_execute(&flags).await.unwrap();
-        if scenario == Scenario::Tick {
+        if scenario.is_tick() {
             let body =
                 json!({"scheduled_at": crate::support::in_seconds(3600), "updates": {"enabled": false}});
             let request = create_request(&format!("{name}-b"), "", &body).bearer(&self.token);
@@ -146,6 +146,9 @@ impl Lane {
                     let sql = format!("begin; select from {table} {rows} for update");
                     self.holder.batch_execute(&sql).await.unwrap();
                 }
+                Fault::FlagsLocked => {
+                    self.holder.batch_execute("begin; select from feature_flags for update").await.unwrap();
+                }
                 Fault::OutboxMissing => {
                     let sql = "alter table audit_outbox rename to audit_outbox_away";
                     self.admin.batch_execute(sql).await.unwrap();
@@ -166,7 +169,7 @@ impl Lane {
     pub async fn clear(&self, faults: &[Fault]) {
         self.interceptor.release();
         self.cloudwatch.heal();
-        if faults.iter().any(|fault| matches!(fault, Fault::TableLocked(_) | Fault::RowsLocked(_))) {
+        if faults.iter().any(Fault::is_lock) {
             self.holder.batch_execute("rollback").await.unwrap();
         }
         for fault in faults {

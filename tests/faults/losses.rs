@@ -192,6 +192,27 @@ async fn a_batch_that_the_server_still_runs_when_its_connection_is_cut_is_never_
 }
 
 #[tokio::test]
+async fn a_cancel_whose_connection_is_cut_while_the_server_runs_it_is_answered_with_200() {
+    let (api, interceptor, _cloudwatch) = intercepted().await;
+    let created = api.create(&api.admin(), "a", "", &turn_on()).await;
+    let id = text(&created.json, "id");
+    api.settle().await;
+    // The repeat comes while the first attempt still holds the row: its snapshot is older than what it then reads.
+    let slow = "create function slow() returns trigger language plpgsql as $$
+        begin perform pg_sleep(0.5); return new; end $$;
+        create trigger slow before update on feature_flag_schedules for each row execute function slow()";
+    api.database.connect_as_superuser().await.batch_execute(slow).await.unwrap();
+    let cut = Rule { label: "cancel_schedule".to_owned(), occurrence: 1, act: Act::CutDuring };
+    interceptor.begin(vec![cut]);
+
+    let cancelled = api.cancel(&api.admin(), "a", id, "").await;
+
+    assert_eq!(interceptor.fired().len(), 1, "{:?}", interceptor.trace());
+    assert_eq!(cancelled.status, 200, "{cancelled:?}");
+    assert!(is_told(&api, "cancel-schedule", "flag_schedule.cancelled", id).await);
+}
+
+#[tokio::test]
 async fn a_slow_cloudwatch_gets_two_or_three_copies_and_not_two_more_with_every_tick() {
     let cloudwatch = CloudWatch::start().await;
     let api = Api::with().cloudwatch(&cloudwatch).start().await;

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use harness::api::{SCHEDULE, cancel_request, create_request, list_request, tick_event};
 use harness::gateway::Request;
-use harness::interceptor::Act;
+use harness::interceptor::{Act, COMMIT};
 use harness::{lambda, openapi};
 use serde_json::{Value, json};
 
@@ -32,12 +32,16 @@ pub enum Scenario {
     ListAll,
     /// A tick with four due schedules of three flags, one of them invalid, and an event that stayed behind.
     Tick,
+    /// The same tick, when the answer to its first commit was lost.
+    TickAgain,
+    /// The same tick, when somebody holds every flag.
+    TickLocked,
     /// A comparison of the trail with the database.
     Verify,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Create,
         Self::CreateAgain,
         Self::Cancel,
@@ -45,6 +49,8 @@ impl Scenario {
         Self::Get,
         Self::ListAll,
         Self::Tick,
+        Self::TickAgain,
+        Self::TickLocked,
         Self::Verify,
     ];
 
@@ -54,7 +60,7 @@ impl Scenario {
             Self::Create | Self::CreateAgain => "create-schedule",
             Self::Cancel => "cancel-schedule",
             Self::List | Self::Get | Self::ListAll => "list-schedules",
-            Self::Tick => "schedule-processor",
+            Self::Tick | Self::TickAgain | Self::TickLocked => "schedule-processor",
             Self::Verify => "verify-trail",
         }
     }
@@ -66,24 +72,29 @@ impl Scenario {
             Self::Get => described(SCHEDULE),
             Self::ListAll => described(ALL_SCHEDULES),
             Self::Verify => lambda::binary("verify-trail").is_ok(),
-            Self::Create | Self::CreateAgain | Self::Cancel | Self::List | Self::Tick => true,
+            Self::Create | Self::CreateAgain | Self::Cancel | Self::List => true,
+            Self::Tick | Self::TickAgain | Self::TickLocked => true,
         }
+    }
+
+    /// Whether it is a tick.
+    pub fn is_tick(self) -> bool {
+        matches!(self, Self::Tick | Self::TickAgain | Self::TickLocked)
     }
 
     /// Faults that belong to it.
     pub fn base(self) -> Vec<Fault> {
         match self {
-            Self::CreateAgain => {
-                let point = Point { label: "create_schedule".to_owned(), occurrence: 1 };
-                vec![Fault::Message(point, Act::LoseAnswer)]
-            }
+            Self::CreateAgain => vec![lost("create_schedule")],
+            Self::TickAgain => vec![lost(COMMIT)],
+            Self::TickLocked => vec![Fault::FlagsLocked],
             _ => Vec::new(),
         }
     }
 
-    /// Whether it changes something.
-    pub fn writes(self) -> bool {
-        matches!(self, Self::Create | Self::CreateAgain | Self::Cancel | Self::Tick)
+    /// Whether it changes something for a caller, who asks again after a 5xx.
+    pub fn is_change(self) -> bool {
+        matches!(self, Self::Create | Self::CreateAgain | Self::Cancel)
     }
 
     /// What it writes to, as triggers see it.
@@ -101,7 +112,7 @@ impl Scenario {
                 (fault::OUTBOX, "INSERT"),
                 (fault::OUTBOX, "DELETE"),
             ],
-            Self::CreateAgain | Self::List | Self::Get | Self::ListAll | Self::Verify => &[],
+            _ => &[],
         }
     }
 
@@ -114,7 +125,7 @@ impl Scenario {
                 faults.push(Fault::Trigger(table, operation, Level::Statement, code));
             }
         }
-        if self != Self::CreateAgain {
+        if self.base().is_empty() {
             faults.extend(fault::TABLES.map(Fault::TableLocked));
             faults.extend(fault::TABLES.map(Fault::RowsLocked));
         }
@@ -137,11 +148,16 @@ impl Scenario {
                 .path_parameter("flagKey", &flag)
                 .path_parameter("scheduleId", schedule),
             Self::ListAll => Request::new("GET", ALL_SCHEDULES),
-            Self::Tick => return tick_event(),
+            Self::Tick | Self::TickAgain | Self::TickLocked => return tick_event(),
             Self::Verify => return json!({}),
         };
         request.bearer(token).event()
     }
+}
+
+/// The loss of the answer to the first message of this label.
+fn lost(label: &str) -> Fault {
+    Fault::Message(Point { label: label.to_owned(), occurrence: 1 }, Act::LoseAnswer)
 }
 
 /// The same body in every attempt: a retry with another one would be another request.
@@ -162,6 +178,8 @@ impl fmt::Display for Scenario {
             Self::Get => "get",
             Self::ListAll => "list-all",
             Self::Tick => "tick",
+            Self::TickAgain => "tick-again",
+            Self::TickLocked => "tick-locked",
             Self::Verify => "verify",
         })
     }
