@@ -24,6 +24,8 @@ const SINGLE_LANES: [usize; 2] = [15, 3];
 const PAIR_LANES: [usize; 2] = [6, 2];
 /// Pairs of faults that are tried without FAULT_MINUTES.
 const PAIRS: usize = 60;
+/// Characters of an answer or a panic that a failure shows.
+const SHOWN: usize = 1_500;
 /// The same statement is met at most so often in one call.
 const OCCURRENCES: usize = 3;
 
@@ -187,14 +189,16 @@ async fn work(next: impl Fn() -> Option<Case>, tally: Arc<Tally>) {
                 }
                 let mut found = violations(&case, &seen, &here);
                 if !found.is_empty() {
-                    found.push(format!("the call: {:?}", seen.first));
+                    let call: String = format!("{:?}", seen.first).chars().take(SHOWN).collect();
+                    found.push(format!("the call: {call}"));
                 }
                 found
             }
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().cloned();
                 let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-                vec![format!("the case could not be played: {}", text.unwrap_or_default())]
+                let text: String = text.unwrap_or_default().chars().take(SHOWN).collect();
+                vec![format!("the case could not be played: {text}")]
             }
         };
         if found.is_empty() {
