@@ -122,7 +122,10 @@ pub async fn measure_wide(table: &mut Table, sizes: &[usize]) {
 
         let (applied, took) = &ticks[0];
         let took = Duration::from_millis(took.as_u64().expect("a duration"));
-        let what = format!("first tick, {flags} flags with {EACH} due each ({applied} applied, {} ticks)", ticks.len());
+        let what = format!(
+            "first tick, {flags} flags with {EACH} due each ({applied} applied, {} ticks)",
+            ticks.len()
+        );
         let rate = Figure::rate(usize::try_from(*applied).expect("a count"), "schedules", took);
         table.add(&what, rate, None, None);
         let peak = Figure::size(processor.peak_memory_kib().unwrap_or_default() * 1024);

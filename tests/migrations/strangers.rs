@@ -156,6 +156,6 @@ async fn a_check_that_uses_a_strangers_function_is_not_evaluated() {
     run(&migrate_on(&database).await).await;
 
     assert_eq!(witnesses(&superuser).await, 0);
-    execute(&superuser, "drop table feature_flag_schedules").await;
+    execute(&superuser, "drop table feature_flag_schedules cascade").await;
     clear(&superuser).await;
 }

@@ -96,7 +96,12 @@ impl Postgres {
             let params = change.params(as_static(attempts.lost));
             let sql = change.statement.with_event();
             match self.connections.query_once(sql, &params, &Ok, attempts.deadline).await {
-                Ok(rows) => return changed(change, only(rows)?, EventRoute::Outbox),
+                Ok(rows) => {
+                    let changed = changed(change, only(rows)?, EventRoute::Outbox)?;
+                    if changed.recorded.is_some() || !attempts.may_look_again() {
+                        return Ok(changed);
+                    }
+                }
                 Err(error) if attempts.may_repeat(&error) => {}
                 Err(error) => break error,
             }

@@ -53,6 +53,7 @@ pub(super) struct Attempts {
     /// Whether an attempt has lost its connection: what it did may have been done.
     pub(super) lost: bool,
     conflicts: u8,
+    looked_again: bool,
 }
 
 /// A statement that meets a deadlock or a serialization failure is tried this often, at most.
@@ -60,7 +61,13 @@ const CONFLICTS: u8 = 4;
 
 impl Attempts {
     pub(super) fn new() -> Self {
-        Self { deadline: Instant::now() + STATEMENT_LIMIT, lost: false, conflicts: 0 }
+        Self { deadline: Instant::now() + STATEMENT_LIMIT, lost: false, conflicts: 0, looked_again: false }
+    }
+
+    /// Whether to look once more at what came back: an attempt that was lost may have been under way when this one began,
+    /// and what it has done since is in no snapshot of this one.
+    pub(super) fn may_look_again(&mut self) -> bool {
+        self.lost && !std::mem::replace(&mut self.looked_again, true)
     }
 
     /// Whether to try again after this error.
