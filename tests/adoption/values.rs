@@ -87,7 +87,7 @@ const OPEN_UPDATES: [&str; 3] = [
 
 /// Statuses of other tools; the service's own are the four that are not here.
 pub const FOREIGN_STATUSES: [&str; 6] =
-    ["'processing'", "''", "'PENDING'", r"E'pending\n'", "repeat('s', 2000)", r"U&'\202Eapplied'"];
+    ["'processing'", "''", "'PENDING'", r"E'pending\n'", "repeat('s', 1000)", r"U&'\202Eapplied'"];
 
 /// Time zones of the database, most with offsets that have seconds in old years. (PostgreSQL refuses zones whose offset
 /// has seconds today.)

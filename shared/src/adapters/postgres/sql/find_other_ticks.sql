@@ -1,10 +1,13 @@
--- find_other_ticks: whether another tick than this one ($2) is in the middle of a batch.
+-- find_other_ticks: whether another tick than this one ($2) is in the middle of a batch. Not one whose client has said
+-- nothing for a while: it may be gone, and its locks with nobody to use them.
 select exists (
     select from pg_locks l
+    join pg_stat_activity a on a.pid = l.pid
     where l.locktype = 'advisory'
         and l.database = (select d.oid from pg_database d where d.datname = current_database())
         and l.classid = $1::bigint::oid
         and l.objsubid = 2
         and l.objid <> $2::bigint::oid
         and l.granted
+        and (a.state = 'active' or a.state_change > clock_timestamp() - interval '1 second')
 ) as found
