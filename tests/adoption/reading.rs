@@ -10,8 +10,9 @@ use super::shape::Adopted;
 
 /// Rows of one page: small, because a row may be megabytes.
 const LIMIT: usize = 2;
-/// Texts are compared up to this length; longer ones may be shown shortened.
-const COMPARED: usize = 4_000;
+/// Texts are compared up to this length, the longest that the service itself takes; longer ones may be shown shortened.
+const COMPARED: usize = 500;
+const TEXTS: [&str; 6] = ["status", "reason", "created_by", "cancelled_by", "cancel_reason", "error_code"];
 
 /// A schedule as it is stored: what is to be shown of it, and what the processor made of it.
 #[derive(Clone, Debug)]
@@ -45,12 +46,12 @@ fn shown(column: &str) -> String {
 pub async fn rows(world: &Adopted) -> Vec<Row> {
     let times =
         ["scheduled_at", "apply_by", "created_at", "cancelled_at", "applied_at", "failed_at"].map(shown);
-    let texts = ["reason", "created_by", "cancelled_by", "cancel_reason", "error_code"].map(|column| {
+    let texts = TEXTS.map(|column| {
         format!("'{column}', case when length(s.{column}) <= {COMPARED} then to_jsonb(s.{column}) end")
     });
     let sql = format!(
         "select s.id::text, f.flag_key, s.status,
-            jsonb_build_object('status', s.status, {}) || jsonb_build_object({}),
+            jsonb_build_object({}) || jsonb_build_object({}),
             s.status = 'pending' and s.scheduled_at <= now(), coalesce(s.apply_by < now(), false),
             md5(s::text || f::text)
          from feature_flag_schedules s join feature_flags f on f.id = s.flag_id",
@@ -130,9 +131,8 @@ async fn page(world: &Adopted, flag: &str, query: &str) -> Result<Response, Stri
 fn differences(row: &Row, schedule: &Value) -> Vec<String> {
     let fields = row.shown.as_object().into_iter().flatten();
     // A text that is too long to be compared is null among what is to be shown.
-    let texts = ["reason", "created_by", "cancelled_by", "cancel_reason", "error_code"];
     fields
-        .filter(|(name, value)| !(texts.contains(&name.as_str()) && value.is_null()))
+        .filter(|(name, value)| !(TEXTS.contains(&name.as_str()) && value.is_null()))
         .filter(|(name, value)| schedule[name.as_str()] != **value)
         .map(|(name, value)| {
             format!("{name} of {} is shown as {}, not as {value}", row.id, brief(&schedule[name.as_str()]))

@@ -284,7 +284,9 @@ fn others(case: &Case, seen: &Observed) -> Vec<String> {
         ));
     }
     let trigger = |fault: &Fault| matches!(fault, Fault::Trigger(_, _, Level::Row, _));
-    if let Some(row) = aimed.first().filter(|_| case.faults.iter().any(trigger)) {
+    if let Some(row) =
+        aimed.first().filter(|_| case.faults.iter().any(trigger) && !case.faults.iter().any(Fault::is_lock))
+    {
         let names = |line: &&String| {
             line.contains(&row.flag_id) || line.contains(&row.id) || line.contains(&row.flag)
         };
