@@ -138,18 +138,18 @@ impl DueStore for Memory {
             schedules: u16::try_from(window.len()).unwrap(),
             first: rows.first().map(|(position, flag)| (flag_id(*flag), schedule_id(*position))),
         };
-        let fail = |kind| {
+        let failure = |kind| {
             let error = StoreError::Refused("no".into());
-            Err(BatchFailure { error, kind, claim: Some(claim) })
+            BatchFailure { error, kind, claim: Some(claim) }
         };
         if request.direct.is_none() && !self.outbox_works && !rows.is_empty() {
-            return fail(FailureKind::Rejected);
+            return Err(failure(FailureKind::Rejected));
         }
         for (position, flag) in &rows {
             let is_rejected = request.reject.is_some_and(|(id, _)| *id == schedule_id(*position));
             match self.flags[*flag].0 {
-                Flag::Fails(kind) if !is_rejected => return fail(kind),
-                Flag::FailsForGood(kind) => return fail(kind),
+                Flag::Fails(kind) if !is_rejected => return Err(failure(kind)),
+                Flag::FailsForGood(kind) => return Err(failure(kind)),
                 _ => {}
             }
         }
