@@ -108,6 +108,8 @@ impl Case {
             true => Some(lane.call(function, &event).await),
             false => None,
         };
+        // What was cut off may still be at work on the server, and commit.
+        lane.busy_connections().await;
         let (ticks, recovered) = recover(lane, &name).await;
         let busy = lane.busy_connections().await;
         let sql = "select count(*) from audit_outbox";

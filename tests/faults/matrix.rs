@@ -191,6 +191,8 @@ async fn work(next: impl Fn() -> Option<Case>, tally: Arc<Tally>) {
                 if !found.is_empty() {
                     let call: String = format!("{:?}", seen.first).chars().take(SHOWN).collect();
                     found.push(format!("the call: {call}"));
+                    let retry: String = format!("{:?}", seen.retry).chars().take(SHOWN).collect();
+                    found.push(format!("its retry: {retry}"));
                 }
                 found
             }
