@@ -84,6 +84,25 @@ pub enum ServiceError {
     Store(#[from] StoreError),
 }
 
+/// What an error of the store says of the work that met it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection is gone; what it did last may have been done. What is safe to repeat may be, on a new one.
+    Lost,
+    /// Deadlock or serialization failure: nothing was done, and it may be repeated at once.
+    Conflict,
+    /// The statement timeout, or ours.
+    TooSlow,
+    /// A lock was not granted in time.
+    Locked,
+    /// The server cannot do it now: read-only, out of connections, memory or space, going down or coming up.
+    Unavailable,
+    /// The data was rejected: a constraint, a trigger with whatever code, a value out of range.
+    Rejected,
+    /// Anything else: a bug, a missing permission, a schema that is not up to date; or a trigger with such a code.
+    Other,
+}
+
 /// Why a batch was not taken.
 #[derive(Debug, Error)]
 pub enum PutError {

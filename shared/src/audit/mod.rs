@@ -95,12 +95,6 @@ impl AuditTrail {
         self.waiting().direct.extend(direct);
     }
 
-    /// How many events wait to be sent that have no outbox row.
-    #[must_use]
-    pub fn direct_waiting(&self) -> usize {
-        self.waiting().direct.len()
-    }
-
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         // A panic while the lock was held leaves two valid lists: nothing is half done in them.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)

@@ -5,24 +5,22 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use super::EventJournal;
-use crate::domain::apply::{DueSchedule, Outcome};
+use crate::domain::apply::Outcome;
 use crate::domain::audit_event::{AuditEvent, EventContext, EventId};
-use crate::domain::flag::{FlagId, FlagState};
+use crate::domain::flag::FlagId;
 use crate::domain::schedule::ScheduleId;
 use crate::domain::step::StoredMicros;
-use crate::domain::time::Timestamp;
-use crate::error::StoreError;
+use crate::error::{Fault, StoreError};
 
 /// What is due.
 #[async_trait]
 pub trait DueStore: Send + Sync {
-    /// Claims flags with something due, puts what is due of each through `decide` in the order `scheduled_at`,
-    /// `created_at`, `id`, and stores flags, schedules and events in one transaction. Never waits for a lock on a flag or a
-    /// schedule: flags for which it would have to are passed over and counted.
+    /// Claims flags with something due, [decides](crate::domain::apply::decide) what becomes of it, and stores flags,
+    /// schedules and events in one transaction. Never waits for a lock on a flag or a schedule: flags for which it would
+    /// have to are passed over and counted.
     async fn apply_batch(
         &self,
         request: &BatchRequest<'_>,
-        decide: &Decide,
         journal: &dyn EventJournal,
     ) -> Result<Batch, BatchFailure>;
 
@@ -30,14 +28,11 @@ pub trait DueStore: Send + Sync {
     async fn check(&self, direct: bool, deadline: Instant) -> Result<(), StoreError>;
 
     /// Whether another tick is in the middle of a batch, and may hold what this one was looking for.
-    async fn is_another_tick_working(&self, tick: TickId) -> Result<bool, StoreError>;
+    async fn is_another_tick_working(&self, tick: i32) -> Result<bool, StoreError>;
 
     /// What is due by now and still pending.
     async fn still_due(&self) -> Result<StillDue, StoreError>;
 }
-
-/// The decision over what is due of one flag, in order: the flag's state afterwards and an outcome for each.
-pub type Decide = dyn Fn(FlagState, &[DueSchedule], Timestamp) -> (FlagState, Vec<Outcome>) + Send + Sync;
 
 /// A position in the order in which due schedules are claimed: `scheduled_at`, `created_at`, `id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,27 +45,23 @@ pub struct DuePosition {
     pub id: ScheduleId,
 }
 
-/// A tick, among those that run at the same time. Never negative.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TickId(pub i32);
-
 /// Which due schedules one batch is to apply, and how.
 #[derive(Debug, Clone)]
 pub struct BatchRequest<'a> {
-    /// The tick.
-    pub tick: TickId,
+    /// The tick, among those that run at the same time; never negative.
+    pub tick: i32,
+    /// What is known of the events.
+    pub context: &'a EventContext,
     /// Only what comes after this position.
     pub after: Option<DuePosition>,
     /// At most this many schedules.
     pub limit: u16,
     /// Flags to leave alone.
-    pub skip: &'a [FlagId],
-    /// Whether the events go to the outbox or are handed back.
-    pub direct: Option<&'a str>,
-    /// A schedule to fail instead, and why: the database rejected it before.
-    pub reject: Option<&'a (ScheduleId, String)>,
-    /// What is known of the events.
-    pub context: &'a EventContext,
+    pub skip: Vec<FlagId>,
+    /// Why the events do not go to the outbox but are handed back, if so.
+    pub direct: Option<String>,
+    /// A schedule to fail, and why: the database rejected it before.
+    pub reject: Option<(ScheduleId, String)>,
     /// When it must have ended.
     pub deadline: Instant,
 }
@@ -102,29 +93,10 @@ pub struct Ended {
 pub struct BatchFailure {
     /// What happened.
     pub error: StoreError,
-    /// What kind of failure it is.
-    pub kind: FailureKind,
+    /// What that means.
+    pub fault: Fault,
     /// What the batch had claimed, if it came that far.
     pub claim: Option<Claim>,
-}
-
-/// The kinds of failure that are handled differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureKind {
-    /// There is no connection.
-    Unreachable,
-    /// The connection was lost.
-    Lost,
-    /// A deadlock or a serialization failure.
-    Conflict,
-    /// It took too long.
-    TooSlow,
-    /// A lock on a table was not granted in time.
-    Locked,
-    /// The database rejected it for a reason that lies in the data.
-    Rejected,
-    /// The database rejected it for a reason that may pass.
-    Hindered,
 }
 
 /// What a batch has claimed.

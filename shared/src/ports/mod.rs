@@ -16,10 +16,7 @@ use crate::domain::step::{Cancellation, Cancelled, Created, Creation, Page, Page
 use crate::domain::time::Timestamp;
 use crate::error::{PutError, Source, StoreError};
 
-pub use due::{
-    Batch, BatchFailure, BatchRequest, Claim, Decide, DuePosition, DueStore, Ended, FailureKind, StillDue,
-    TickId,
-};
+pub use due::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, Ended, StillDue};
 
 /// The function's own clock: for tokens, logs and early refusals. What is due is judged by the database's.
 pub trait Clock: Send + Sync {

@@ -151,10 +151,8 @@ impl Processor {
     ) -> Result<(), TickError> {
         // A batch that has begun may use some of the reserve, rather than be rolled back.
         let batch_end = before(deadline, RESERVE / 2);
-        let store = Arc::clone(&self.store);
-        let mut batches = Batches::new(store, context, &apply::decide, &*self.audit, batch_end);
+        let mut batches = Batches::new(Arc::clone(&self.store), context, &*self.audit, batch_end);
         let patience_ends = Instant::now() + PATIENCE;
-        let mut is_direct_delivered = true;
         let mut ended_before_pass = 0;
         let is_out_of_time = loop {
             if Instant::now() >= before(deadline, RESERVE) {
@@ -164,10 +162,10 @@ impl Processor {
                 report.flags_locked = 0;
             }
             let next = batches.next().await;
-            report.flags_left = batches.flags_left();
+            report.flags_left = batches.request.skip.len() as u64;
             let Some(batch) = next? else { continue };
             report.flags_locked += batch.flags_locked;
-            self.note(batch, report, &mut is_direct_delivered).await;
+            self.note(batch, report).await;
             if !batches.is_pass_over() {
                 continue;
             }
@@ -176,8 +174,8 @@ impl Processor {
                 continue;
             }
             // Others hold all that is due. If that is a tick, it is being done; else it may be a moment only.
-            let is_stuck = ended == 0 && report.flags_locked > 0 && batches.first_error().is_none();
-            if !is_stuck || batches.is_another_tick_working().await? {
+            let is_stuck = ended == 0 && report.flags_locked > 0 && batches.first_error.is_none();
+            if !is_stuck || self.store.is_another_tick_working(batches.request.tick).await? {
                 break false;
             }
             if Instant::now() > patience_ends {
@@ -185,7 +183,7 @@ impl Processor {
             }
             tokio::time::sleep(LOCK_PAUSE).await;
         };
-        match batches.into_first_error() {
+        match batches.first_error {
             _ if report.ended() > 0 => Ok(()),
             Some(error) => Err(TickError::Store(error)),
             None if is_out_of_time => Err(TickError::OutOfTime),
@@ -193,23 +191,18 @@ impl Processor {
         }
     }
 
-    /// Counts what a batch did, and tells the audit trail where its events are. Those that are nowhere else are sent at once,
-    /// unless the audit log did not take the last ones.
-    async fn note(&self, batch: Batch, report: &mut TickReport, is_direct_delivered: &mut bool) {
+    /// Counts what a batch did, and tells the audit trail where its events are. Those that are nowhere else are sent at once.
+    async fn note(&self, batch: Batch, report: &mut TickReport) {
         for ended in &batch.ended {
             report.count(&ended.outcome);
             if batch.direct.is_empty() {
                 self.audit.written(ended.event_id);
             }
         }
-        if batch.direct.is_empty() {
-            return;
-        }
-        self.audit.send_directly(batch.direct);
-        if *is_direct_delivered {
+        if !batch.direct.is_empty() {
+            self.audit.send_directly(batch.direct);
             let carried = self.audit.flush(Instant::now() + DIRECT_LIMIT).await;
             report.audit_delivered += count(carried.delivered);
-            *is_direct_delivered = self.audit.direct_waiting() == 0;
         }
     }
 

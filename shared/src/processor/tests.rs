@@ -11,17 +11,17 @@ use uuid::Uuid;
 
 use super::{Processor, TickError, TickReport};
 use crate::audit::AuditTrail;
-use crate::domain::apply::{DueSchedule, Failure, Outcome};
+use crate::domain::apply::{DueSchedule, Failure, Outcome, decide};
 use crate::domain::audit_event::{AuditEvent, EventId, EventType};
 use crate::domain::delivery::{AuditBacklog, Carried, LogEvent, Selection};
 use crate::domain::flag::{Environment, FlagId, FlagKey, FlagState};
 use crate::domain::schedule::{Schedule, ScheduleId, Status, StoredStatus};
 use crate::domain::step::StoredMicros;
 use crate::domain::time::Timestamp;
-use crate::error::{PutError, StoreError};
+use crate::error::{Fault, PutError, StoreError};
 use crate::ports::{
-    AuditLog, AuditOutbox, Batch, BatchFailure, BatchRequest, Claim, Clock, Courier, Decide, DuePosition,
-    DueStore, EventJournal, FailureKind, StillDue, TickId,
+    AuditLog, AuditOutbox, Batch, BatchFailure, BatchRequest, Claim, Clock, Courier, DuePosition, DueStore,
+    EventJournal, StillDue,
 };
 
 /// What is the matter with a flag.
@@ -31,9 +31,9 @@ enum Flag {
     /// Somebody holds a lock.
     Locked,
     /// Every batch that changes it fails like this; its schedules can be failed.
-    Fails(FailureKind),
+    Fails(Fault),
     /// Not even that.
-    FailsForGood(FailureKind),
+    FailsForGood(Fault),
 }
 
 /// What is due: flags with a number of schedules each.
@@ -114,7 +114,6 @@ impl DueStore for Memory {
     async fn apply_batch(
         &self,
         request: &BatchRequest<'_>,
-        decide: &Decide,
         journal: &dyn EventJournal,
     ) -> Result<Batch, BatchFailure> {
         *self.attempts.lock().unwrap() += 1;
@@ -138,15 +137,15 @@ impl DueStore for Memory {
             schedules: u16::try_from(window.len()).unwrap(),
             first: rows.first().map(|(position, flag)| (flag_id(*flag), schedule_id(*position))),
         };
-        let failure = |kind| {
+        let failure = |fault| {
             let error = StoreError::Refused("no".into());
-            BatchFailure { error, kind, claim: Some(claim) }
+            BatchFailure { error, fault, claim: Some(claim) }
         };
         if request.direct.is_none() && !self.outbox_works && !rows.is_empty() {
-            return Err(failure(FailureKind::Rejected));
+            return Err(failure(Fault::Rejected));
         }
         for (position, flag) in &rows {
-            let is_rejected = request.reject.is_some_and(|(id, _)| *id == schedule_id(*position));
+            let is_rejected = request.reject.as_ref().is_some_and(|(id, _)| *id == schedule_id(*position));
             match self.flags[*flag].0 {
                 Flag::Fails(kind) if !is_rejected => return Err(failure(kind)),
                 Flag::FailsForGood(kind) => return Err(failure(kind)),
@@ -159,7 +158,7 @@ impl DueStore for Memory {
             ..Batch::default()
         };
         for (position, flag) in rows {
-            let outcome = if request.reject.is_some_and(|(id, _)| *id == schedule_id(position)) {
+            let outcome = if request.reject.as_ref().is_some_and(|(id, _)| *id == schedule_id(position)) {
                 self.failed.lock().unwrap().push(position);
                 Outcome::Failed(Failure::RejectedByDatabase("no".to_owned()))
             } else {
@@ -169,7 +168,7 @@ impl DueStore for Memory {
             };
             due.remove(&(position, flag));
             let event_id = EventId::new();
-            if let Some(reason) = request.direct {
+            if let Some(reason) = &request.direct {
                 let event = event(event_id, request.context);
                 journal.log_in_full(&event, reason);
                 *self.journal.lock().unwrap() += 1;
@@ -184,7 +183,7 @@ impl DueStore for Memory {
         if direct || self.outbox_works { Ok(()) } else { Err(StoreError::Refused("no outbox".into())) }
     }
 
-    async fn is_another_tick_working(&self, _: TickId) -> Result<bool, StoreError> {
+    async fn is_another_tick_working(&self, _: i32) -> Result<bool, StoreError> {
         Ok(false)
     }
 
@@ -237,14 +236,14 @@ fn tick(memory: &Arc<Memory>) -> (Result<TickReport, TickError>, usize) {
     (report, sent)
 }
 
-fn kind() -> impl Strategy<Value = FailureKind> {
+fn kind() -> impl Strategy<Value = Fault> {
     // No conflict: it is repeated after a pause, which a test would have to wait for.
     prop_oneof![
-        Just(FailureKind::Lost),
-        Just(FailureKind::TooSlow),
-        Just(FailureKind::Locked),
-        Just(FailureKind::Rejected),
-        Just(FailureKind::Hindered),
+        Just(Fault::Lost),
+        Just(Fault::TooSlow),
+        Just(Fault::Locked),
+        Just(Fault::Rejected),
+        Just(Fault::Unavailable),
     ]
 }
 
@@ -277,14 +276,14 @@ proptest! {
             let is_done = !left.contains(&flag);
             match state {
                 Flag::Healthy => prop_assert!(is_done, "healthy flag {flag} was not done: {report:?}"),
-                Flag::Fails(FailureKind::Rejected) => prop_assert!(is_done, "flag {flag}: {report:?}"),
+                Flag::Fails(Fault::Rejected) => prop_assert!(is_done, "flag {flag}: {report:?}"),
                 Flag::Locked | Flag::Fails(_) | Flag::FailsForGood(_) => {
                     prop_assert!(!is_done, "flag {flag} was done: {report:?}");
                 }
             }
             offenders += if matches!(state, Flag::Healthy | Flag::Locked) { 0 } else { u64::from(*count) };
         }
-        let rejected = flags.iter().filter(|(state, _)| *state == Flag::Fails(FailureKind::Rejected));
+        let rejected = flags.iter().filter(|(state, _)| *state == Flag::Fails(Fault::Rejected));
         let rejected: u32 = rejected.map(|(_, count)| *count).sum();
         prop_assert_eq!(memory.failed.lock().unwrap().len(), rejected as usize);
         prop_assert_eq!(report.flags_locked, flags.iter().filter(|(state, _)| *state == Flag::Locked).count() as u64);
@@ -304,7 +303,7 @@ fn a_tick_that_could_do_nothing_says_why() {
     let of = |flag| tick(&Arc::new(Memory::new(vec![(flag, 2); 3], true))).0;
 
     assert!(matches!(of(Flag::Locked), Err(TickError::AllLocked { flags: 3 })));
-    for kind in [FailureKind::TooSlow, FailureKind::Hindered, FailureKind::Rejected] {
+    for kind in [Fault::TooSlow, Fault::Unavailable, Fault::Rejected] {
         assert!(matches!(of(Flag::FailsForGood(kind)), Err(TickError::Store(_))), "{kind:?}");
     }
     let nothing_due = tick(&Arc::new(Memory::new(Vec::new(), true))).0;

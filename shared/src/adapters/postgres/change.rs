@@ -9,12 +9,11 @@ use tokio_postgres::{IsolationLevel, Row};
 
 use super::Postgres;
 use super::connection::{Attempts, Connections, Object, Params, QueryError, within};
-use super::fault::Fault;
 use super::rows::field;
 use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
 use crate::domain::schedule::Schedule;
 use crate::domain::step::{EventRoute, Recorded};
-use crate::error::StoreError;
+use crate::error::{Fault, StoreError};
 use crate::ports::EventJournal;
 
 const TRANSACTION_STATUS: &str = include_str!("sql/transaction_status.sql");

@@ -18,11 +18,11 @@ use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::fault::{Fault, fault, is_spent, message, store_error};
+use super::fault::{fault, is_spent, message, store_error};
 use super::opening::{OpenError, Opener};
 use super::tls::ConnectionsError;
 use crate::config::DatabaseSettings;
-use crate::error::StoreError;
+use crate::error::{Fault, StoreError};
 
 /// A statement with all that it waits for, a new connection included, may take this long.
 pub const STATEMENT_LIMIT: Duration = Duration::from_secs(5);

@@ -13,18 +13,14 @@ use uuid::Uuid;
 use super::Postgres;
 use super::change::{Statement, begin, settle};
 use super::connection::{Object, Params, QueryError, within};
-use super::fault::Fault;
 use super::outcomes::OutcomeColumns;
 use super::rows::{age, field, timestamp, unsigned};
 use crate::domain::apply::{DueFlag, DueSchedule};
 use crate::domain::flag::{FlagId, FlagState};
 use crate::domain::schedule::{Schedule, ScheduleId};
 use crate::domain::time::Timestamp;
-use crate::error::StoreError;
-use crate::ports::{
-    Batch, BatchFailure, BatchRequest, Claim, Decide, DuePosition, DueStore, EventJournal, FailureKind,
-    StillDue, TickId,
-};
+use crate::error::{Fault, StoreError};
+use crate::ports::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, EventJournal, StillDue};
 
 const CLAIM: &str = include_str!("sql/claim_flags.sql");
 const READ_DUE: &str = include_str!("sql/read_due.sql");
@@ -44,19 +40,17 @@ impl DueStore for Postgres {
     async fn apply_batch(
         &self,
         request: &BatchRequest<'_>,
-        decide: &Decide,
         journal: &dyn EventJournal,
     ) -> Result<Batch, BatchFailure> {
-        let mut client = self.connections.get(request.deadline).await.map_err(unreachable)?;
-        let mut run = BatchRun { request, decide, journal, claim: None, committing: None };
+        let failed =
+            |error: QueryError, claim| BatchFailure { fault: error.fault(), error: error.into(), claim };
+        let client = self.connections.get(request.deadline).await;
+        let mut client = client.map_err(|error| failed(error.into(), None))?;
+        let mut run = BatchRun { request, journal, claim: None, committing: None };
         let result = within(request.deadline, run.run(&mut client)).await;
         let result = self.connections.finish(client, result, "a batch of due schedules").await;
         let BatchRun { claim, committing, .. } = run;
-        settle(&self.connections, result, committing).await.map_err(|error| BatchFailure {
-            kind: kind(&error),
-            error: error.into(),
-            claim,
-        })
+        settle(&self.connections, result, committing).await.map_err(|error| failed(error, claim))
     }
 
     async fn check(&self, direct: bool, deadline: Instant) -> Result<(), StoreError> {
@@ -73,8 +67,8 @@ impl DueStore for Postgres {
         Ok(self.connections.finish(client, result, "storing a batch of nothing").await?)
     }
 
-    async fn is_another_tick_working(&self, tick: TickId) -> Result<bool, StoreError> {
-        let params: &Params<'_> = &[(&i64::from(TICKS), Type::INT8), (&i64::from(tick.0), Type::INT8)];
+    async fn is_another_tick_working(&self, tick: i32) -> Result<bool, StoreError> {
+        let params: &Params<'_> = &[(&i64::from(TICKS), Type::INT8), (&i64::from(tick), Type::INT8)];
         let rows = self.connections.query(FIND_OTHER_TICKS, params).await?;
         rows.first().map_or(Ok(false), |row| field(row, "found"))
     }
@@ -89,25 +83,9 @@ impl DueStore for Postgres {
     }
 }
 
-fn unreachable(error: StoreError) -> BatchFailure {
-    BatchFailure { error, kind: FailureKind::Unreachable, claim: None }
-}
-
-fn kind(error: &QueryError) -> FailureKind {
-    match error.fault() {
-        Fault::Lost => FailureKind::Lost,
-        Fault::Conflict => FailureKind::Conflict,
-        Fault::TooSlow => FailureKind::TooSlow,
-        Fault::Locked => FailureKind::Locked,
-        Fault::Unavailable => FailureKind::Hindered,
-        Fault::Rejected | Fault::Other => FailureKind::Rejected,
-    }
-}
-
 /// One batch.
 struct BatchRun<'a> {
     request: &'a BatchRequest<'a>,
-    decide: &'a Decide,
     journal: &'a dyn EventJournal,
     claim: Option<Claim>,
     /// The transaction's id and what it did, from the moment at which the commit is sent.
@@ -145,14 +123,14 @@ impl BatchRun<'_> {
         };
         let (now, held_elsewhere) = self.read_due(transaction, &mut flags).await?;
         batch.flags_locked += held_elsewhere;
-        let columns = OutcomeColumns::decided(&flags, self.decide, now, self.request.reject);
+        let columns = OutcomeColumns::decided(&flags, now, self.request.reject.as_ref());
         if columns.ended.is_empty() {
             return Ok((None, batch));
         }
         let context = Json(self.request.context);
         let row = record(transaction, &columns, &context, self.request.direct.is_some()).await?;
         columns.check_counts(&row)?;
-        if let Some(reason) = self.request.direct {
+        if let Some(reason) = &self.request.direct {
             let Json(schedules): Json<Vec<Schedule>> = field(&row, "schedules")?;
             batch.direct = columns.events(self.request.context, &schedules)?;
             batch.direct.iter().for_each(|event| self.journal.log_in_full(event, reason));
@@ -180,7 +158,7 @@ impl BatchRun<'_> {
                     (&i64::from(*limit), Type::INT8),
                     (&skip, Type::UUID_ARRAY),
                     (&TICKS, Type::INT4),
-                    (&self.request.tick.0, Type::INT4),
+                    (&self.request.tick, Type::INT4),
                 ],
             )
             .await?;

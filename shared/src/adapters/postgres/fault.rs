@@ -4,26 +4,7 @@ use thiserror::Error as ThisError;
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
-use crate::error::StoreError;
-
-/// What to do about an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// The connection is gone; what it did last may have been done. What is safe to repeat may be, on a new one.
-    Lost,
-    /// Deadlock or serialization failure: nothing was done, and it may be repeated at once.
-    Conflict,
-    /// The statement timeout, or ours.
-    TooSlow,
-    /// A lock was not granted in time.
-    Locked,
-    /// The server cannot do it now: read-only, out of connections, memory or space, going down or coming up.
-    Unavailable,
-    /// The data was rejected: a constraint, a trigger with whatever code, a value out of range.
-    Rejected,
-    /// Anything else: a bug, a missing permission, a schema that is not up to date; or a trigger with such a code.
-    Other,
-}
+use crate::error::{Fault, StoreError};
 
 /// The classes of error codes that PostgreSQL itself gives: appendix A of its manual.
 const OWN_CLASSES: [&str; 44] = [

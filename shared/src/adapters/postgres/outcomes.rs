@@ -6,12 +6,12 @@ use tokio_postgres::types::{Json, ToSql, Type};
 use uuid::Uuid;
 
 use super::rows::field;
-use crate::domain::apply::{DueFlag, Failure, Outcome};
+use crate::domain::apply::{DueFlag, Failure, Outcome, decide};
 use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
 use crate::domain::schedule::{Schedule, ScheduleId, Status};
 use crate::domain::time::Timestamp;
 use crate::error::StoreError;
-use crate::ports::{Decide, Ended};
+use crate::ports::Ended;
 
 /// One parameter of a statement.
 type Param<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -34,12 +34,7 @@ pub(super) struct OutcomeColumns {
 
 impl OutcomeColumns {
     /// What the decision makes of these flags; the schedule in `reject` fails, whatever the decision.
-    pub(super) fn decided(
-        flags: &[DueFlag],
-        decide: &Decide,
-        now: Timestamp,
-        reject: Option<&(ScheduleId, String)>,
-    ) -> Self {
+    pub(super) fn decided(flags: &[DueFlag], now: Timestamp, reject: Option<&(ScheduleId, String)>) -> Self {
         let mut columns = Self::default();
         for flag in flags {
             let rejected = reject.filter(|(id, _)| flag.due.iter().any(|due| due.id == *id));
