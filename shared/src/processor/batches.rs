@@ -136,7 +136,7 @@ impl<'a> Batches<'a> {
         if !self.is_sound && (is_rejected || fault == Fault::Unavailable) {
             // If not even nothing can be stored, it is about no flag.
             let deadline = self.deadline.min(Instant::now() + PART_LIMIT);
-            if self.store.check(self.request.direct.is_some(), deadline).await.is_err() {
+            if self.store.check(self.outbox != Some(true), deadline).await.is_err() {
                 return Err(error);
             }
             self.is_sound = true;
