@@ -103,10 +103,16 @@ impl<'a> Batches<'a> {
     fn pass(&mut self, reached: Option<DuePosition>) {
         self.is_repeated = false;
         self.request.reject = None;
+        self.forget_suspicion();
         self.request.after = reached;
         while self.divided.last().is_some_and(|(end, _)| reached.is_none_or(|reached| reached >= *end)) {
             self.divided.pop();
         }
+    }
+
+    /// The next batch goes to the outbox again, unless that is known to be broken.
+    fn forget_suspicion(&mut self) {
+        self.request.direct.take_if(|_| self.outbox != Some(false));
     }
 
     async fn failed(&mut self, failure: BatchFailure) -> Result<(), StoreError> {
@@ -142,7 +148,7 @@ impl<'a> Batches<'a> {
             self.is_sound = true;
         }
         // It fails without the outbox as well, so that is not to blame.
-        self.request.direct.take_if(|_| self.outbox != Some(false));
+        self.forget_suspicion();
         match claim.first {
             _ if !is_one => {
                 let is_slow = !is_rejected && fault != Fault::Unavailable;
