@@ -6,7 +6,7 @@ use harness::api::Api;
 use harness::cloudwatch::{CloudWatch, Fault};
 
 use super::trail::age_outbox;
-use crate::support::{A_MOMENT, LIMIT, only, text, turn_on};
+use crate::support::{A_MOMENT, only, text, turn_on};
 
 /// An address where nobody listens.
 const NOBODY: &str = "http://127.0.0.1:9";
@@ -65,63 +65,6 @@ async fn with_cloudwatch_down_a_tick_applies_and_a_later_one_delivers_both_event
 }
 
 #[tokio::test]
-async fn with_the_outbox_renamed_the_operations_succeed_and_their_events_arrive_directly() {
-    let api = Api::start().await;
-    api.flag("new-checkout", "production").await;
-    let client = api.database.connect().await;
-    client.batch_execute("alter table audit_outbox rename to elsewhere").await.unwrap();
-
-    let first = api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
-    let second = api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
-    let cancelled = api.cancel(&api.admin(), "new-checkout", text(&first.json, "id"), "").await;
-    api.make_due(text(&second.json, "id"), A_MOMENT).await;
-    let report = api.tick().await.value();
-
-    assert_eq!((first.status, second.status, cancelled.status), (201, 201, 200));
-    assert_eq!(report["applied"], 1, "{report:#}");
-    assert_eq!(report["audit_backlog"], serde_json::Value::Null, "what cannot be counted is not called zero");
-    let events = api.events().await;
-    assert_eq!(events.len(), 4, "{events:#?}");
-    let event = only(&events, "flag_schedule.cancelled");
-    assert_eq!(event["schedule_id"], text(&first.json, "id"));
-    let event = only(&events, "flag_schedule.applied");
-    assert_eq!(event["schedule_id"], text(&second.json, "id"));
-    assert_eq!(event["change"]["after"]["enabled"], true);
-    for (function, event_type) in [
-        ("create-schedule", "flag_schedule.created"),
-        ("cancel-schedule", "flag_schedule.cancelled"),
-        ("schedule-processor", "flag_schedule.applied"),
-    ] {
-        let whole = |line: &str| ["ERROR", event_type, "event_id"].iter().all(|word| line.contains(word));
-        api.function(function).await.wait_for_log(whole, LIMIT).await;
-    }
-}
-
-#[tokio::test]
-async fn with_the_outbox_renamed_twelve_thousand_events_of_one_tick_all_arrive() {
-    let cloudwatch = CloudWatch::start().await;
-    let tick = |launch: harness::lambda::Launch| launch.timeout(Duration::from_secs(55));
-    let api = Api::with().cloudwatch(&cloudwatch).launch("schedule-processor", tick).start().await;
-    let client = api.database.connect().await;
-    let fill = "insert into feature_flags (flag_key) select 'flag-' || n from generate_series(1, 120) n;
-        insert into feature_flag_schedules (flag_id, scheduled_at, updates, created_by)
-        select f.id, now() - n * interval '1 second', '{\"enabled\": true}', 'anna'
-        from feature_flags f, generate_series(1, 100) n;
-        analyze;
-        alter table audit_outbox rename to elsewhere";
-    client.batch_execute(fill).await.unwrap();
-
-    let report = api.tick().await.value();
-
-    assert_eq!(report["applied"], 12_000, "{report:#}");
-    assert_eq!(report["audit_delivered"], 12_000, "{report:#}");
-    cloudwatch.assert_all_legal();
-    let events = cloudwatch.events();
-    let ids: std::collections::BTreeSet<&str> = events.iter().map(|event| text(event, "event_id")).collect();
-    assert_eq!((events.len(), ids.len()), (12_000, 12_000), "each once");
-}
-
-#[tokio::test]
 async fn with_the_outbox_renamed_and_cloudwatch_down_events_arrive_with_a_later_invocation() {
     let cloudwatch = CloudWatch::start().await;
     let api = Api::with().cloudwatch(&cloudwatch).start().await;
@@ -145,23 +88,6 @@ async fn with_the_outbox_renamed_and_cloudwatch_down_events_arrive_with_a_later_
 }
 
 #[tokio::test]
-async fn with_writing_the_outbox_forbidden_the_operation_succeeds_and_the_event_arrives_directly() {
-    let api = Api::start().await;
-    api.flag("new-checkout", "production").await;
-    let client = api.database.connect().await;
-    client
-        .batch_execute("alter table audit_outbox add constraint closed check (false) not valid")
-        .await
-        .unwrap();
-
-    let created = api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
-
-    assert_eq!(created.status, 201, "{created:?}");
-    let events = api.events().await;
-    assert_eq!(only(&events, "flag_schedule.created")["schedule_id"], text(&created.json, "id"));
-}
-
-#[tokio::test]
 async fn with_insert_on_the_outbox_revoked_while_the_functions_run_nothing_is_lost() {
     let api = Api::start().await;
     api.flag("new-checkout", "production").await;
@@ -178,22 +104,6 @@ async fn with_insert_on_the_outbox_revoked_while_the_functions_run_nothing_is_lo
     assert_eq!((during.status, cancelled.status), (201, 200));
     assert_eq!(report["applied"], 1, "{report:#}");
     assert_eq!(api.events().await.len(), 4);
-}
-
-#[tokio::test]
-async fn with_the_outbox_locked_the_operation_succeeds_and_the_event_arrives_directly() {
-    let api = Api::start().await;
-    api.flag("new-checkout", "production").await;
-    let mut somebody = api.database.connect().await;
-    let lock = somebody.transaction().await.unwrap();
-    lock.batch_execute("lock table audit_outbox in exclusive mode").await.unwrap();
-
-    let created = api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
-
-    assert_eq!(created.status, 201, "{created:?}");
-    let events = api.events().await;
-    assert_eq!(only(&events, "flag_schedule.created")["schedule_id"], text(&created.json, "id"));
-    lock.rollback().await.unwrap();
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ mod round_trips;
 
 use std::time::Duration;
 
-use harness::api::{Api, Setup, create_request};
+use harness::api::{Api, Setup};
 use harness::database::Database;
 use harness::proxy::{Mode, Proxy};
 use tokio_postgres::Client;
@@ -40,11 +40,6 @@ async fn kill_backends(client: &Client) -> i64 {
     let sql = "select count(pg_terminate_backend(pid)) from pg_stat_activity
         where datname = current_database() and pid <> pg_backend_pid() and application_name = 'flag-schedules'";
     client.query_one(sql, &[]).await.unwrap().get(0)
-}
-
-async fn schedules(api: &Api) -> i64 {
-    let sql = "select count(*) from feature_flag_schedules";
-    api.database.connect().await.query_one(sql, &[]).await.unwrap().get(0)
 }
 
 /// Neither a connection in a transaction nor one at work is left behind.
@@ -82,63 +77,6 @@ async fn a_backend_killed_while_the_function_was_frozen_costs_nothing() {
         api.settle().await;
         assert!(kill_backends(&client).await >= 4, "round {round}: all four functions had a connection");
     }
-}
-
-#[tokio::test]
-async fn a_backend_killed_in_the_middle_of_a_statement_leaves_nothing_half_done() {
-    let api = Api::start().await;
-    let flag = api.flag("a", "production").await;
-    let token = api.admin();
-    api.create(&token, "a", "", &turn_on()).await;
-    api.settle().await;
-    let mut holder = api.database.connect().await;
-    let lock = holder.transaction().await.unwrap();
-    lock.execute("select from feature_flags where id = $1 for update", &[&flag]).await.unwrap();
-
-    let body = turn_on();
-    let client = api.database.connect().await;
-    let killing = async {
-        // The create waits for the flag's row; kill it there, then let go of the row.
-        let sql = "select count(*) from pg_stat_activity where datname = current_database()
-            and application_name = 'flag-schedules' and wait_event_type = 'Lock'";
-        while client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-            tokio::task::yield_now().await;
-        }
-        kill_backends(&client).await;
-        lock.rollback().await.unwrap();
-    };
-    let (created, ()) = tokio::join!(api.create(&token, "a", "", &body), killing);
-
-    assert_eq!(created.status, 201, "repeated on a new connection: {created:?}");
-    assert_eq!(schedules(&api).await, 2);
-    assert_eq!(api.events().await.len(), 2);
-}
-
-#[tokio::test]
-async fn an_answer_lost_after_the_commit_has_one_effect_after_a_retry_with_the_same_key() {
-    let (api, proxy) = behind_proxy().await;
-    let token = api.admin();
-    assert_eq!(api.create(&token, "a", "", &turn_on()).await.status, 201);
-    api.settle().await;
-    let body = turn_on();
-    let request = create_request("a", "", &body).bearer(&token).header("idempotency-key", "k");
-
-    proxy.set(Mode::LoseAnswers);
-    let lost = api.send(&request).await;
-    proxy.set(Mode::Pass);
-    let retried = api.send(&request).await;
-
-    assert_eq!(lost.status, 503, "{lost:?}");
-    assert!(lost.header("retry-after").is_some(), "{lost:?}");
-    assert!([200, 201].contains(&retried.status), "{retried:?}");
-    assert_eq!(schedules(&api).await, 2, "one effect");
-    let client = api.database.connect().await;
-    client
-        .execute("update audit_outbox set written_at = written_at - interval '1 minute'", &[])
-        .await
-        .unwrap();
-    api.tick().await.value();
-    assert_eq!(api.events().await.len(), 2, "and one event");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use harness::api::Api;
 use serde_json::json;
 
-use crate::support::{A_MOMENT, of_type, text, turn_on, with_updates};
+use crate::support::{of_type, text, turn_on, with_updates};
 
 #[tokio::test]
 async fn a_create_does_not_wait_for_a_tick_that_holds_its_flag() {
@@ -21,33 +21,6 @@ async fn a_create_does_not_wait_for_a_tick_that_holds_its_flag() {
 
     assert_eq!(created.status, 201, "{created:?}");
     tick.rollback().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_flag_locked_by_somebody_is_left_for_later_and_all_others_are_done() {
-    let api = Api::start().await;
-    let locked = api.flag("locked", "production").await;
-    api.flag("free", "production").await;
-    for key in ["locked", "free"] {
-        let created = api.create(&api.admin(), key, "", &turn_on()).await;
-        api.make_due(text(&created.json, "id"), A_MOMENT).await;
-    }
-    let mut somebody = api.database.connect().await;
-    let transaction = somebody.transaction().await.unwrap();
-    transaction
-        .execute("update feature_flags set description = 'mine' where id = $1", &[&locked])
-        .await
-        .unwrap();
-
-    let first = api.tick().await.value();
-    assert_eq!(first["applied"], 1, "{first:#}");
-    assert_eq!(first["still_due"], 1, "{first:#}");
-    assert_eq!(api.flag_state("free", "production").await, (true, 0));
-
-    transaction.commit().await.unwrap();
-    let second = api.tick().await.value();
-    assert_eq!(second["applied"], 1, "{second:#}");
-    assert_eq!(api.flag_state("locked", "production").await, (true, 0));
 }
 
 #[tokio::test]
