@@ -113,7 +113,11 @@ impl Lane {
     /// Puts faults in, aimed at the flag `NAME-a`.
     pub async fn arm(&self, faults: &[Fault], name: &str) {
         let mut rules = Vec::new();
-        for fault in faults {
+        let is_away = faults.contains(&Fault::OutboxMissing);
+        let now_called = |table| if is_away && table == OUTBOX { "audit_outbox_away" } else { table };
+        // Locks last: the others have to get at the tables.
+        let (locks, others): (Vec<_>, Vec<_>) = faults.iter().partition(|fault| fault.is_lock());
+        for fault in others.into_iter().chain(locks) {
             match fault {
                 Fault::Message(point, act) => {
                     let (label, occurrence) = (point.label.clone(), point.occurrence);
@@ -132,7 +136,7 @@ impl Lane {
                     self.admin.batch_execute(&sql).await.unwrap();
                 }
                 Fault::TableLocked(table) => {
-                    let sql = format!("begin; lock table {table} in access exclusive mode");
+                    let sql = format!("begin; lock table {} in access exclusive mode", now_called(table));
                     self.holder.batch_execute(&sql).await.unwrap();
                 }
                 Fault::RowsLocked(table) => {
@@ -143,7 +147,7 @@ impl Lane {
                             "where flag_id = (select id from feature_flags where flag_key = '{name}-a')"
                         ),
                     };
-                    let sql = format!("begin; select from {table} {rows} for update");
+                    let sql = format!("begin; select from {} {rows} for update", now_called(table));
                     self.holder.batch_execute(&sql).await.unwrap();
                 }
                 Fault::FlagsLocked => {
