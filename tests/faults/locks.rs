@@ -17,7 +17,7 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 const MORE_CODES: [&str; 8] = ["08000", "21000", "22P02", "23505", "26000", "57P01", "57P03", "F0000"];
 
 /// Flags `flag-1` to `flag-COUNT`, each with one due schedule, the first the oldest.
-async fn fill(client: &Client, flags: i32) {
+pub async fn fill(client: &Client, flags: i32) {
     let sql = format!(
         "insert into feature_flags (flag_key) select 'flag-' || n from generate_series(1, {flags}) n;
          insert into feature_flag_schedules (flag_id, scheduled_at, updates)
@@ -142,7 +142,7 @@ async fn of_twenty_five_ticks_that_a_read_only_error_stops_none_says_success_wit
     assert_eq!(count(&client, due).await, 0, "without the error, the schedule is done");
 }
 
-fn ended(report: &Value) -> u64 {
+pub fn ended(report: &Value) -> u64 {
     let counts = report.as_object().into_iter().flatten();
     let counts = counts.filter(|(name, _)| *name == "applied" || name.starts_with("failed"));
     counts.filter_map(|(_, count)| count.as_u64()).sum()

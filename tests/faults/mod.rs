@@ -28,3 +28,4 @@ mod losses;
 mod matrix;
 mod scenario;
 mod size;
+mod triggers;

@@ -180,6 +180,10 @@ pub const CASES: &[(&str, &[&str])] = &[
         &["feature_flag_schedules.tenant is integer not null without a default, but must have one or be nullable"],
     ),
     (
+        "create rule off as on update to feature_flags do instead nothing",
+        &["feature_flags is a table with rules, which do not allow RETURNING, but must be an ordinary table"],
+    ),
+    (
         "alter table feature_flag_schedules set unlogged",
         &["feature_flag_schedules is an unlogged table, which a crash empties, but must be an ordinary table"],
     ),

@@ -30,10 +30,16 @@ impl Timestamp {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         // RFC 3339 section 5.6 wants a `T` (or `t`) here; chrono would take a space as well.
-        if !matches!(text.as_bytes().get(10), Some(b'T' | b't')) {
+        // It would take the minus sign of mathematics, too.
+        if !text.is_ascii() || !matches!(text.as_bytes().get(10), Some(b'T' | b't')) {
             return None;
         }
-        let millis = DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis();
+        let time = DateTime::parse_from_rfc3339(text).ok()?;
+        let is_leap_second = text.as_bytes().get(17..19) == Some(b"60");
+        if is_leap_second && time.timestamp().rem_euclid(86_400) != 86_399 {
+            return None;
+        }
+        let millis = time.timestamp_millis();
         RANGE_MS.contains(&millis).then(|| Self::from_millis(millis))
     }
 
@@ -209,9 +215,17 @@ mod tests {
 
     #[test]
     fn what_is_not_rfc_3339_is_refused() {
-        for text in
-            ["", "now", "2026-02-09", "2026-02-09 10:00:00Z", "2026-02-09T10:00:00", "2026-02-30T10:00:00Z"]
-        {
+        for text in [
+            "",
+            "now",
+            "2026-02-09",
+            "2026-02-09 10:00:00Z",
+            "2026-02-09T10:00:00",
+            "2026-02-30T10:00:00Z",
+            "2026-02-09T10:00:00\u{2212}01:00",
+            "2026-06-30T12:30:60Z",
+            "2026-06-30T23:59:60+02:00",
+        ] {
             assert_eq!(Timestamp::parse(text), None, "{text:?} was read as a time");
         }
     }

@@ -82,6 +82,10 @@ pub struct Batch {
 /// A schedule that reached its end in a tick.
 #[derive(Debug)]
 pub struct Ended {
+    /// The schedule.
+    pub id: ScheduleId,
+    /// Its flag.
+    pub flag_id: FlagId,
     /// Its event.
     pub event_id: EventId,
     /// What became of it.

@@ -4,10 +4,12 @@
 //! error code decides that; a code only decides whether that one schedule fails or stays pending. An outbox that cannot be
 //! written is found in the same way: the batch succeeds without it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::domain::audit_event::{EventContext, EventId};
+use crate::domain::schedule::ScheduleId;
 use crate::error::{Fault, StoreError, chain};
 use crate::ports::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, EventJournal};
 
@@ -15,8 +17,12 @@ use crate::ports::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueSto
 pub(super) const BATCH: u16 = 1_000;
 /// A whole batch may take this long, longer than the server's statement timeout for one statement of it.
 const BATCH_LIMIT: Duration = Duration::from_secs(10);
-/// A batch that was made smaller may take this long.
+/// A batch that was made smaller may take many times as long as storing nothing, within these bounds, and a little for each
+/// schedule: flags that wait for something must cost little, and a slow network is no reason to give up.
 const PART_LIMIT: Duration = Duration::from_secs(3);
+const PART_LIMIT_MIN: Duration = Duration::from_millis(300);
+const PART_LIMIT_FACTOR: u32 = 10;
+const PART_LIMIT_EACH: Duration = Duration::from_millis(5);
 /// A rejected batch is divided by this: the offender is found in a logarithmic number of attempts.
 const DIVISOR: u16 = 2;
 /// A batch that took too long is divided by this: few attempts, because each of them takes long.
@@ -37,6 +43,12 @@ pub(super) struct Batches<'a> {
     is_repeated: bool,
     /// Whether something was stored, or could have been: what fails now does so for reasons of its own.
     is_sound: bool,
+    /// When a connection was last given up: its locks may be there for a moment longer.
+    pub(super) given_up: Option<Instant>,
+    /// How long a batch that was made smaller may take, once it has been measured.
+    part_limit: Option<Duration>,
+    /// The schedules that reached their end. None does so twice, unless a trigger puts it back.
+    ended: HashSet<ScheduleId>,
     /// Whether the outbox can be written, once that is known.
     outbox: Option<bool>,
     /// The error of the first flag that was left alone.
@@ -68,6 +80,9 @@ impl<'a> Batches<'a> {
             divided: Vec::new(),
             is_repeated: false,
             is_sound: false,
+            given_up: None,
+            part_limit: None,
+            ended: HashSet::new(),
             outbox: None,
             first_error: None,
         }
@@ -84,7 +99,8 @@ impl<'a> Batches<'a> {
     /// What keeps every batch from being stored.
     pub(super) async fn next(&mut self) -> Result<Option<Batch>, StoreError> {
         self.request.limit = self.divided.last().map_or(BATCH, |(_, size)| *size);
-        let limit = if self.divided.is_empty() { BATCH_LIMIT } else { PART_LIMIT };
+        let part_limit = self.part_limit.unwrap_or(PART_LIMIT) + PART_LIMIT_EACH * self.request.limit.into();
+        let limit = if self.divided.is_empty() { BATCH_LIMIT } else { part_limit };
         self.request.deadline = self.deadline.min(Instant::now() + limit);
         let batch = match self.store.apply_batch(&self.request, self.journal).await {
             Ok(batch) => batch,
@@ -94,6 +110,10 @@ impl<'a> Batches<'a> {
             self.is_sound = true;
             // What failed with the outbox and succeeds without it shows that it is broken: the rest of the tick does without.
             self.outbox = Some(self.request.direct.is_none());
+        }
+        for again in batch.ended.iter().filter(|ended| !self.ended.insert(ended.id)) {
+            tracing::error!(schedule_id = %again.id, flag_id = %again.flag_id.0, "a schedule is pending again; its flag is left to the next tick");
+            self.request.skip.push(again.flag_id);
         }
         self.pass(batch.reached);
         Ok(Some(batch))
@@ -117,6 +137,9 @@ impl<'a> Batches<'a> {
 
     async fn failed(&mut self, failure: BatchFailure) -> Result<(), StoreError> {
         let BatchFailure { error, fault, claim } = failure;
+        if matches!(fault, Fault::Lost | Fault::TooSlow) {
+            self.given_up = Some(Instant::now());
+        }
         if matches!(fault, Fault::Lost | Fault::Conflict) && !self.is_repeated {
             self.is_repeated = true;
             if fault == Fault::Conflict {
@@ -139,19 +162,26 @@ impl<'a> Batches<'a> {
                 return Ok(());
             }
         }
-        if !self.is_sound && (is_rejected || fault == Fault::Unavailable) {
+        let is_slow = !is_rejected && fault != Fault::Unavailable;
+        if !self.is_sound || (is_slow && self.part_limit.is_none()) {
             // If not even nothing can be stored, it is about no flag.
-            let deadline = self.deadline.min(Instant::now() + PART_LIMIT);
-            if self.store.check(self.outbox != Some(true), deadline).await.is_err() {
+            let began = Instant::now();
+            if self
+                .store
+                .check(self.outbox != Some(true), self.deadline.min(began + PART_LIMIT))
+                .await
+                .is_err()
+            {
                 return Err(error);
             }
             self.is_sound = true;
+            let limit = began.elapsed() * PART_LIMIT_FACTOR;
+            self.part_limit = Some(limit.clamp(PART_LIMIT_MIN, PART_LIMIT));
         }
         // It fails without the outbox as well, so that is not to blame.
         self.forget_suspicion();
         match claim.first {
             _ if !is_one => {
-                let is_slow = !is_rejected && fault != Fault::Unavailable;
                 let divisor = if is_slow { DIVISOR_IF_SLOW } else { DIVISOR };
                 self.divided.push((claim.end, claim.schedules.div_ceil(divisor)));
             }

@@ -173,12 +173,16 @@ impl Processor {
             if ended > std::mem::replace(&mut ended_before_pass, ended) {
                 continue;
             }
-            // Others hold all that is due. If that is a tick, it is being done; else it may be a moment only.
-            let is_stuck = ended == 0 && report.flags_locked > 0 && batches.first_error.is_none();
-            if !is_stuck || self.store.is_another_tick_working(batches.request.tick).await? {
+            // Others hold what is still due. If that is a connection of this tick that was given up, it is a moment only. If
+            // they hold all of it and are a tick, it is being done.
+            let is_own = batches.given_up.is_some_and(|since| since.elapsed() < PATIENCE);
+            if report.flags_locked == 0 || (ended > 0 || batches.first_error.is_some()) && !is_own {
                 break false;
             }
-            if Instant::now() > patience_ends {
+            if !is_own && self.store.is_another_tick_working(batches.request.tick).await? {
+                break false;
+            }
+            if !is_own && Instant::now() > patience_ends {
                 return Err(TickError::AllLocked { flags: report.flags_locked });
             }
             tokio::time::sleep(LOCK_PAUSE).await;

@@ -174,7 +174,12 @@ impl DueStore for Memory {
                 *self.journal.lock().unwrap() += 1;
                 batch.direct.push(event);
             }
-            batch.ended.push(crate::ports::Ended { event_id, outcome });
+            batch.ended.push(crate::ports::Ended {
+                id: schedule_id(position),
+                flag_id: flag_id(flag),
+                event_id,
+                outcome,
+            });
         }
         Ok(batch)
     }

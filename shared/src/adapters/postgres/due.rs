@@ -102,7 +102,12 @@ impl BatchRun<'_> {
             }
             Ok(prepared) => {
                 self.committing = Some(prepared);
-                Ok(transaction.commit().await?)
+                let committed = transaction.commit().await.map_err(QueryError::from);
+                if committed.as_ref().is_err_and(|error| error.fault() != Fault::Lost) {
+                    // The server reports an error first, and releases the locks then; the next batch must not meet them.
+                    client.simple_query("").await?;
+                }
+                committed
             }
             Err(error) => {
                 // Awaited, so that no lock is left when the batch is tried again.

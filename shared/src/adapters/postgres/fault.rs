@@ -29,7 +29,7 @@ pub(super) fn fault(error: &Error) -> Fault {
         "55" if *code == SqlState::LOCK_NOT_AVAILABLE => Fault::Locked,
         "57" if *code == SqlState::QUERY_CANCELED => Fault::TooSlow,
         "08" | "25" | "28" | "3D" | "53" | "55" | "57" | "58" => Fault::Unavailable,
-        "22" | "23" | "44" | "54" | "P0" => Fault::Rejected,
+        "09" | "22" | "23" | "27" | "44" | "54" | "P0" => Fault::Rejected,
         // Not one of the server's own: a trigger has made it up.
         class if !OWN_CLASSES.contains(&class) => Fault::Rejected,
         // Our statements call no procedural function: a trigger does.
@@ -39,11 +39,12 @@ pub(super) fn fault(error: &Error) -> Fault {
 }
 
 /// Whether another connection may do better: this one's server is read-only since a failover, or out of resources, of which
-/// the connection may hold some.
+/// the connection may hold some; or a trigger has left a search path or temporary tables behind that hide ours.
 pub(super) fn is_spent(error: &Error) -> bool {
-    error.code().is_some_and(|code| {
-        *code == SqlState::READ_ONLY_SQL_TRANSACTION || ["08", "53", "57"].contains(&&code.code()[..2])
-    })
+    is_outdated(error)
+        || error.code().is_some_and(|code| {
+            *code == SqlState::READ_ONLY_SQL_TRANSACTION || ["08", "53", "57"].contains(&&code.code()[..2])
+        })
 }
 
 fn is_driver_refusal(error: &Error) -> bool {

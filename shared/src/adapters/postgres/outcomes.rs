@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::rows::field;
 use crate::domain::apply::{DueFlag, Failure, Outcome, decide};
 use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
+use crate::domain::flag::FlagId;
 use crate::domain::schedule::{Schedule, ScheduleId, Status};
 use crate::domain::time::Timestamp;
 use crate::error::StoreError;
@@ -39,7 +40,7 @@ impl OutcomeColumns {
         for flag in flags {
             let rejected = reject.filter(|(id, _)| flag.due.iter().any(|due| due.id == *id));
             if let Some((id, reason)) = rejected {
-                columns.push(id.0, Outcome::Failed(Failure::RejectedByDatabase(reason.clone())));
+                columns.push(flag.id, *id, Outcome::Failed(Failure::RejectedByDatabase(reason.clone())));
                 continue;
             }
             let (after, outcomes) = decide(flag.state, &flag.due, now);
@@ -50,25 +51,25 @@ impl OutcomeColumns {
                 columns.rollout_percentages.push(after.rollout_percentage);
             }
             for (due, outcome) in flag.due.iter().zip(outcomes) {
-                columns.push(due.id.0, outcome);
+                columns.push(flag.id, due.id, outcome);
             }
         }
         columns
     }
 
-    fn push(&mut self, schedule_id: Uuid, outcome: Outcome) {
+    fn push(&mut self, flag_id: FlagId, id: ScheduleId, outcome: Outcome) {
         let event_id = EventId::new();
         let (status, error, change) = match &outcome {
             Outcome::Applied(change) => (Status::Applied, None, serde_json::to_value(change).ok()),
             Outcome::Failed(failure) => (Status::Failed, Some(failure), None),
         };
-        self.schedule_ids.push(schedule_id);
+        self.schedule_ids.push(id.0);
         self.event_ids.push(event_id.0);
         self.statuses.push(status.as_str());
         self.error_codes.push(error.map(Failure::code));
         self.error_messages.push(error.map(Failure::message));
         self.changes.push(change.map(Json));
-        self.ended.push(Ended { event_id, outcome });
+        self.ended.push(Ended { id, flag_id, event_id, outcome });
     }
 
     /// The parameters of `record_outcomes` but for the last two.

@@ -141,6 +141,10 @@ impl ScheduleStore for Postgres {
         if let Some(recorded) = recorded {
             return Ok(Cancelled::Stored(recorded));
         }
+        if field::<Option<bool>>(&row, "is_suppressed")? == Some(true) {
+            let message = "a trigger suppressed the cancellation".to_owned();
+            return Err(StoreError::Rejected { source: message.clone().into(), message });
+        }
         match schedule(&row, "found")? {
             Some(schedule) => Ok(Cancelled::NotPending(Box::new(schedule))),
             None if field(&row, "flag_exists")? => Ok(Cancelled::NoSuchSchedule),

@@ -51,6 +51,8 @@ relation as (
             when c.relkind <> 'r' then format('a relation of kind "%s"', c.relkind)
             when c.relpersistence = 'u' then 'an unlogged table, which a crash empties'
             when r.name = 'audit_outbox' and not $3::boolean then 'not ours (relation "audit_outbox" already exists)'
+            when exists (select from pg_rewrite w where w.ev_class = c.oid)
+                then 'a table with rules, which do not allow RETURNING'
             else 'usable'
         end as state
     from (values (1, 'feature_flags'), (2, 'feature_flag_schedules'), (3, 'audit_outbox')) as r (place, name)

@@ -22,7 +22,13 @@ cancelled as (
     set status = 'cancelled', cancelled_at = now(), cancelled_by = $4, cancel_reason = $5, updated_at = now()
     from found
     where s.id = found.id and found.status = 'pending'
-    returning flag_schedule_document(s, $1, $2) as schedule
+    returning
+        -- A trigger may have written something else: then this is an error, and nothing is stored.
+        case
+            when s.status = 'cancelled' and s.cancelled_at is not null then true
+            else ('a trigger changed the cancellation: status ' || coalesce(s.status, 'null'))::boolean
+        end as is_stored,
+        flag_schedule_document(s, $1, $2) as schedule
 )
 -- outbox:
 -- Its audit event.
@@ -34,7 +40,9 @@ cancelled as (
 -- :outbox
 select
     exists (select from flag) as flag_exists,
-    (select cancelled.schedule from cancelled) as cancelled,
+    (select cancelled.schedule from cancelled where cancelled.is_stored) as cancelled,
+    -- It could have been cancelled, and was not.
+    (select found.status = 'pending' from found) and not exists (select from cancelled) as is_suppressed,
     (select found.schedule from found) as found,
     -- Whether an attempt of this request whose answer was lost ($8) has cancelled it: a moment ago, by this admin, for this
     -- reason, and with this event where that can be told.

@@ -30,7 +30,14 @@ created as (
         )
     on conflict (flag_id, created_by, idempotency_key) where idempotency_key is not null
     do update set id = s.id
-    returning s.id, s.scheduled_at, s.apply_by, s.updates, s.reason, flag_schedule_document(s, $1, $2) as schedule
+    returning
+        -- A trigger or a default may have written something else: then this is an error, and nothing is stored.
+        case
+            when s.id <> $3 or (s.status = 'pending' and s.created_at is not null) then true
+            else ('the new row is not as it should be: status ' || coalesce(s.status, 'null')
+                || ', created_at ' || coalesce(s.created_at::text, 'null'))::boolean
+        end as is_stored,
+        s.id, s.scheduled_at, s.apply_by, s.updates, s.reason, flag_schedule_document(s, $1, $2) as schedule
 )
 -- outbox:
 -- Its audit event, if it is ours and not one that was there.
@@ -45,7 +52,7 @@ created as (
 select
     now() as database_now,
     exists (select from flag) as flag_exists,
-    exists (select from stored_before) or exists (select from created where created.id = $3) as is_ours,
+    exists (select from stored_before) or exists (select from created where created.id = $3 and created.is_stored) as is_ours,
     coalesce((select created.schedule from created), (select stored_before.schedule from stored_before)) as schedule,
     (
         select created.scheduled_at = $4 and created.apply_by is not distinct from $5

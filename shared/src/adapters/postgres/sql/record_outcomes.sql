@@ -26,6 +26,11 @@ ended as (
     where s.id = o.id and s.status = 'pending' and f.id = s.flag_id
     returning
         o.event_id, o.status, o.change, o.position,
+        -- A trigger may have written something else: then this is an error, and nothing is stored.
+        case
+            when s.status = o.status and num_nonnulls(s.applied_at, s.failed_at) = 1 then true
+            else ('a trigger changed the outcome: status ' || coalesce(s.status, 'null'))::boolean
+        end as is_stored,
         flag_schedule_document(s, f.flag_key, f.environment) as schedule
 )
 -- outbox:
@@ -42,7 +47,7 @@ ended as (
 -- :outbox
 select
     (select count(*) from changed) as flags_changed,
-    (select count(*) from ended) as schedules_ended,
+    (select count(*) from ended where ended.is_stored) as schedules_ended,
     -- Tells afterwards whether a commit whose answer was lost has happened.
     pg_current_xact_id()::text as transaction_id,
     -- In the order of the parameters, and only for events that cannot be stored.
