@@ -140,7 +140,10 @@ impl<'a> Batches<'a> {
         if matches!(fault, Fault::Lost | Fault::TooSlow) {
             self.given_up = Some(Instant::now());
         }
-        if matches!(fault, Fault::Lost | Fault::Conflict) && !self.is_repeated {
+        let is_rejected = matches!(fault, Fault::Rejected | Fault::Other);
+        // What was rejected as a whole may have been so for a reason that passes.
+        let is_whole = is_rejected && self.divided.is_empty() && self.request.direct.is_none();
+        if (matches!(fault, Fault::Lost | Fault::Conflict) || is_whole) && !self.is_repeated {
             self.is_repeated = true;
             if fault == Fault::Conflict {
                 tokio::time::sleep(CONFLICT_PAUSE).await;
@@ -150,7 +153,6 @@ impl<'a> Batches<'a> {
         // Without a claim it was about no flag.
         let Some(claim) = claim else { return Err(error) };
         let is_one = claim.schedules <= 1;
-        let is_rejected = matches!(fault, Fault::Rejected | Fault::Other);
         if self.request.direct.is_none() && (is_rejected || fault == Fault::Locked) {
             // The whole batch as long as nothing was stored; what is left over of a divided one in the end.
             let is_suspect = match self.outbox {

@@ -35,6 +35,8 @@ pub struct Processor {
     store: Arc<dyn DueStore>,
     outbox: Arc<dyn AuditOutbox>,
     audit: Arc<AuditTrail>,
+    /// How long a tick waits, at most, for others to release what it needs.
+    patience: Duration,
 }
 
 /// What a tick did: the invocation's result, and its metrics.
@@ -95,7 +97,7 @@ impl Processor {
     /// A processor over these ports.
     #[must_use]
     pub fn new(store: Arc<dyn DueStore>, outbox: Arc<dyn AuditOutbox>, audit: Arc<AuditTrail>) -> Self {
-        Self { store, outbox, audit }
+        Self { store, outbox, audit, patience: PATIENCE }
     }
 
     /// Works until nothing is due or the time is used up: the invocation ends at `deadline`.
@@ -152,7 +154,7 @@ impl Processor {
         // A batch that has begun may use some of the reserve, rather than be rolled back.
         let batch_end = before(deadline, RESERVE / 2);
         let mut batches = Batches::new(Arc::clone(&self.store), context, &*self.audit, batch_end);
-        let patience_ends = Instant::now() + PATIENCE;
+        let patience_ends = Instant::now() + self.patience;
         let mut ended_before_pass = 0;
         let is_out_of_time = loop {
             if Instant::now() >= before(deadline, RESERVE) {
@@ -175,7 +177,7 @@ impl Processor {
             }
             // Others hold what is still due. If that is a connection of this tick that was given up, it is a moment only. If
             // they hold all of it and are a tick, it is being done.
-            let is_own = batches.given_up.is_some_and(|since| since.elapsed() < PATIENCE);
+            let is_own = batches.given_up.is_some_and(|since| since.elapsed() < self.patience);
             if report.flags_locked == 0 || (ended > 0 || batches.first_error.is_some()) && !is_own {
                 break false;
             }

@@ -234,7 +234,8 @@ fn tick(memory: &Arc<Memory>) -> (Result<TickReport, TickError>, usize) {
     let log = Arc::new(Log::default());
     let outbox: Arc<dyn AuditOutbox> = Arc::new(NoOutbox);
     let audit = AuditTrail::new(Arc::clone(&outbox), Arc::clone(&log) as _, Arc::new(FixedClock));
-    let processor = Processor::new(Arc::clone(memory) as _, outbox, Arc::new(audit));
+    let mut processor = Processor::new(Arc::clone(memory) as _, outbox, Arc::new(audit));
+    processor.patience = Duration::ZERO;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let report = runtime.block_on(processor.tick("t", Instant::now() + Duration::from_secs(60)));
     let sent = *log.0.lock().unwrap();

@@ -106,7 +106,7 @@ impl Postgres {
             }
         };
         if !self.may_be_outbox(&error, attempts.deadline).await {
-            return Err(error);
+            return Err(attempts.conclude(error));
         }
         let reason = error.message();
         loop {
@@ -114,8 +114,8 @@ impl Postgres {
                 Ok(changed) => return Ok(changed),
                 Err(again) if attempts.may_repeat(&again) => {}
                 // The same with and without the outbox: the first error is the one to tell.
-                Err(again) if again.fault() == error.fault() => return Err(error),
-                Err(again) => return Err(again),
+                Err(again) if again.fault() == error.fault() => return Err(attempts.conclude(error)),
+                Err(again) => return Err(attempts.conclude(again)),
             }
         }
     }

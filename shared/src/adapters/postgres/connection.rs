@@ -54,6 +54,7 @@ pub(super) struct Attempts {
     pub(super) lost: bool,
     conflicts: u8,
     looked_again: bool,
+    rejected: bool,
 }
 
 /// A statement that meets a deadlock or a serialization failure is tried this often, at most.
@@ -61,13 +62,24 @@ const CONFLICTS: u8 = 4;
 
 impl Attempts {
     pub(super) fn new() -> Self {
-        Self { deadline: Instant::now() + STATEMENT_LIMIT, lost: false, conflicts: 0, looked_again: false }
+        Self {
+            deadline: Instant::now() + STATEMENT_LIMIT,
+            lost: false,
+            conflicts: 0,
+            looked_again: false,
+            rejected: false,
+        }
     }
 
     /// Whether to look once more at what came back: an attempt that was lost may have been under way when this one began,
     /// and what it has done since is in no snapshot of this one.
     pub(super) fn may_look_again(&mut self) -> bool {
         self.lost && !std::mem::replace(&mut self.looked_again, true)
+    }
+
+    /// The error to tell: nobody knows what a lost attempt has done, so it is not one that says that nothing was.
+    pub(super) fn conclude(&self, error: QueryError) -> QueryError {
+        if self.lost { StoreError::Unavailable(StoreError::from(error).into()).into() } else { error }
     }
 
     /// Whether to try again after this error.
@@ -77,6 +89,11 @@ impl Attempts {
             Fault::Conflict => {
                 self.conflicts += 1;
                 self.conflicts < CONFLICTS
+            }
+            // Once more, to tell what passes from what stays; but not for the codes of an outbox that cannot be written.
+            Fault::Rejected | Fault::Other if !self.rejected && !error.names_outbox() => {
+                self.rejected = true;
+                matches!(error, QueryError::Driver(_))
             }
             // The attempt that was lost was still under way when this one looked, and has been committed by now.
             Fault::Rejected if self.lost => {
@@ -302,6 +319,14 @@ impl QueryError {
             Self::Store(StoreError::Rejected { .. }) => Fault::Rejected,
             Self::Store(StoreError::Refused(_) | StoreError::Corrupt { .. }) => Fault::Other,
         }
+    }
+
+    /// Whether its code is one that an outbox gives that cannot be written.
+    fn names_outbox(&self) -> bool {
+        let Self::Driver(error) = self else { return false };
+        error.code().is_some_and(|code| {
+            code.code().starts_with("23") || ["42P01", "42703", "42501"].contains(&code.code())
+        })
     }
 
     fn is_duplicate_schedule(&self) -> bool {
