@@ -34,7 +34,7 @@ impl Bare {
     pub async fn create(&self, flag: &str) -> Vec<Row> {
         let nothing: Option<&str> = None;
         let no_time: Option<chrono::DateTime<chrono::Utc>> = None;
-        let params: [(&(dyn ToSql + Sync), Type); 11] = [
+        let params: [(&(dyn ToSql + Sync), Type); 12] = [
             (&flag, Type::TEXT),
             (&"production", Type::TEXT),
             (&Uuid::now_v7(), Type::UUID),
@@ -46,6 +46,7 @@ impl Bare {
             (&nothing, Type::TEXT),
             (&Uuid::now_v7(), Type::UUID),
             (&self.context, Type::JSONB),
+            (&false, Type::BOOL),
         ];
         self.client.query_typed(CREATE, &params).await.expect("a create")
     }
@@ -68,7 +69,7 @@ impl Bare {
 
     /// `cancel_schedule.sql`.
     pub async fn cancel(&self, flag: &str, id: Uuid) -> Vec<Row> {
-        let params: [(&(dyn ToSql + Sync), Type); 7] = [
+        let params: [(&(dyn ToSql + Sync), Type); 8] = [
             (&flag, Type::TEXT),
             (&"production", Type::TEXT),
             (&id, Type::UUID),
@@ -76,6 +77,7 @@ impl Bare {
             (&"not yet", Type::TEXT),
             (&Uuid::now_v7(), Type::UUID),
             (&self.context, Type::JSONB),
+            (&false, Type::BOOL),
         ];
         self.client.query_typed(CANCEL, &params).await.expect("a cancel")
     }
