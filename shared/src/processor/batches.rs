@@ -63,6 +63,7 @@ impl<'a> Batches<'a> {
         deadline: Instant,
     ) -> Self {
         let request = BatchRequest {
+            // The lowest bits of a UUIDv7 are random.
             tick: (EventId::new().0.as_u128() & 0x7fff_ffff) as i32,
             context,
             after: None,

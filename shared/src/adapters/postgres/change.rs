@@ -8,7 +8,8 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{IsolationLevel, Row};
 
 use super::Postgres;
-use super::connection::{Attempts, Connections, Object, Params, QueryError, within};
+use super::attempts::Attempts;
+use super::connection::{Connections, Object, Param, Params, QueryError, within};
 use super::rows::field;
 use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
 use crate::domain::schedule::Schedule;
@@ -64,15 +65,28 @@ pub(super) struct Change<'a> {
 }
 
 impl Change<'_> {
-    fn params(&self, lost: &'static bool) -> Vec<(&(dyn tokio_postgres::types::ToSql + Sync), Type)> {
+    fn params<'a>(&'a self, lost: &'a bool) -> Vec<Param<'a>> {
         let mut params = self.params.to_vec();
         params.push((lost, Type::BOOL));
         params
     }
 
-    fn event(&self, schedule: &Schedule) -> Result<AuditEvent, QueryError> {
+    fn event(&self, schedule: &Schedule) -> Result<AuditEvent, StoreError> {
         AuditEvent::of(self.event_id, self.event_type, self.context.clone(), schedule)
-            .map_err(|error| QueryError::Store(StoreError::Refused(error.into())))
+            .map_err(|error| StoreError::Refused(error.into()))
+    }
+
+    /// What a row says, with where its event goes once it is known that there is one.
+    fn changed(
+        &self,
+        row: Row,
+        route: impl FnOnce(&Schedule) -> Result<EventRoute, StoreError>,
+    ) -> Result<Changed, StoreError> {
+        let recorded = match (self.stored)(&row)? {
+            Some(schedule) => Some(Box::new(Recorded { event: route(&schedule)?, schedule })),
+            None => None,
+        };
+        Ok(Changed { row, recorded })
     }
 }
 
@@ -92,16 +106,16 @@ impl Postgres {
     ) -> Result<Changed, QueryError> {
         let mut attempts = Attempts::new();
         let error = loop {
-            let params = change.params(as_static(attempts.lost));
+            let lost = attempts.lost;
             let sql = change.statement.with_event();
-            match self.connections.query_once(sql, &params, &Ok, attempts.deadline).await {
+            match self.connections.query_once(sql, &change.params(&lost), &Ok, attempts.deadline).await {
                 Ok(rows) => {
-                    let changed = changed(change, only(rows)?, EventRoute::Outbox)?;
+                    let changed = change.changed(only(rows)?, |_| Ok(EventRoute::Outbox))?;
                     if changed.recorded.is_some() || !attempts.may_look_again() {
                         return Ok(changed);
                     }
                 }
-                Err(error) if attempts.may_repeat(&error) => {}
+                Err(error) if attempts.may_repeat_change(&error) => {}
                 Err(error) => break error,
             }
         };
@@ -112,7 +126,7 @@ impl Postgres {
         loop {
             match self.change_directly(change, &reason, &attempts, journal).await {
                 Ok(changed) => return Ok(changed),
-                Err(again) if attempts.may_repeat(&again) => {}
+                Err(again) if attempts.may_repeat_change(&again) => {}
                 // The same with and without the outbox: the first error is the one to tell.
                 Err(again) if again.fault() == error.fault() => return Err(attempts.conclude(error)),
                 Err(again) => return Err(attempts.conclude(again)),
@@ -152,40 +166,29 @@ impl Postgres {
     ) -> Result<Changed, QueryError> {
         let mut client = self.connections.get(attempts.deadline).await?;
         let mut committing = None;
-        let params = change.params(as_static(attempts.lost));
         let changing = async {
             let transaction = begin(&mut client).await?;
-            let row = transaction.query_typed_one(&change.statement.alone(), &params).await?;
-            let event = (change.stored)(&row)?.map(|schedule| change.event(&schedule)).transpose()?;
+            let sql = change.statement.alone();
+            let row = transaction.query_typed_one(&sql, &change.params(&attempts.lost)).await?;
             let transaction_id = field(&row, "transaction_id")?;
-            let route = event.map_or(EventRoute::Outbox, |event| {
+            let changed = change.changed(row, |schedule| {
+                let event = change.event(schedule)?;
                 journal.log_in_full(&event, reason);
-                EventRoute::Direct(Box::new(event))
-            });
-            committing = Some((transaction_id, changed(change, row, route)?));
+                Ok(EventRoute::Direct(Box::new(event)))
+            })?;
+            committing = Some((transaction_id, changed));
             Ok(transaction.commit().await?)
         };
         let result: Result<Result<(), QueryError>, ()> = within(attempts.deadline, changing).await;
         let result = self.connections.finish(client, result, "a change without the outbox").await;
-        settle(&self.connections, result, committing).await
+        confirm(&self.connections, result, committing).await
     }
-}
-
-/// `true` and `false` live as long as it takes.
-fn as_static(value: bool) -> &'static bool {
-    if value { &true } else { &false }
 }
 
 fn only(rows: Vec<Row>) -> Result<Row, QueryError> {
     let count = rows.len();
     let one = <[Row; 1]>::try_from(rows).map(|[row]| row);
     one.map_err(|_| StoreError::Refused(format!("expected one row, got {count}").into()).into())
-}
-
-fn changed(change: &Change<'_>, row: Row, event: EventRoute) -> Result<Changed, QueryError> {
-    let schedule = (change.stored)(&row)?;
-    let recorded = schedule.map(|schedule| Box::new(Recorded { schedule, event }));
-    Ok(Changed { row, recorded })
 }
 
 /// Begins a transaction, whatever isolation level the database has as its default.
@@ -195,7 +198,7 @@ pub(super) async fn begin(client: &mut Object) -> Result<Transaction<'_>, tokio_
 
 /// What a transaction came to whose commit had been sent if `committing` holds its id and its result: if the answer to the
 /// commit was lost, the server is asked.
-pub(super) async fn settle<T>(
+pub(super) async fn confirm<T>(
     connections: &Connections,
     result: Result<(), QueryError>,
     committing: Option<(Option<String>, T)>,

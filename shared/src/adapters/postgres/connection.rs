@@ -18,6 +18,7 @@ use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::attempts::Attempts;
 use super::fault::{fault, is_spent, message, store_error};
 use super::opening::{OpenError, Opener};
 use super::tls::ConnectionsError;
@@ -35,8 +36,11 @@ const CHECK_LIMIT: Duration = Duration::from_millis(300);
 /// How long the server may take to hear that a statement is given up.
 const CANCEL_LIMIT: Duration = Duration::from_millis(300);
 
-/// A statement's parameters with their types: typed, so that the statement needs no separate preparation.
-pub(super) type Params<'a> = [(&'a (dyn ToSql + Sync), Type)];
+/// A statement's parameter with its type: typed, so that the statement needs no separate preparation.
+pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// All of them.
+pub(super) type Params<'a> = [Param<'a>];
 
 /// A connection out of the pool.
 pub(super) type Object = deadpool::managed::Object<Opener>;
@@ -44,69 +48,6 @@ pub(super) type Object = deadpool::managed::Object<Opener>;
 /// The connections of one function instance.
 pub struct Connections {
     pool: Pool<Opener>,
-}
-
-/// How often a statement that is safe to repeat is tried, and until when.
-pub(super) struct Attempts {
-    /// When the last one must have ended.
-    pub(super) deadline: Instant,
-    /// Whether an attempt has lost its connection: what it did may have been done.
-    pub(super) lost: bool,
-    conflicts: u8,
-    looked_again: bool,
-    rejected: bool,
-}
-
-/// A statement that meets a deadlock or a serialization failure is tried this often, at most.
-const CONFLICTS: u8 = 4;
-
-impl Attempts {
-    pub(super) fn new() -> Self {
-        Self {
-            deadline: Instant::now() + STATEMENT_LIMIT,
-            lost: false,
-            conflicts: 0,
-            looked_again: false,
-            rejected: false,
-        }
-    }
-
-    /// Whether to look once more at what came back: an attempt that was lost may have been under way when this one began,
-    /// and what it has done since is in no snapshot of this one.
-    pub(super) fn may_look_again(&mut self) -> bool {
-        self.lost && !std::mem::replace(&mut self.looked_again, true)
-    }
-
-    /// The error to tell: nobody knows what a lost attempt has done, so it is not one that says that nothing was.
-    pub(super) fn conclude(&self, error: QueryError) -> QueryError {
-        if self.lost { StoreError::Unavailable(StoreError::from(error).into()).into() } else { error }
-    }
-
-    /// Whether to try again after this error.
-    pub(super) fn may_repeat(&mut self, error: &QueryError) -> bool {
-        let may = match error.fault() {
-            Fault::Lost => !std::mem::replace(&mut self.lost, true),
-            Fault::Conflict => {
-                self.conflicts += 1;
-                self.conflicts < CONFLICTS
-            }
-            // Once more, to tell what passes from what stays; but not for the codes of an outbox that cannot be written.
-            Fault::Rejected | Fault::Other if !self.rejected && !error.names_outbox() => {
-                self.rejected = true;
-                matches!(error, QueryError::Driver(_))
-            }
-            // The attempt that was lost was still under way when this one looked, and has been committed by now.
-            Fault::Rejected if self.lost => {
-                self.conflicts += 1;
-                self.conflicts < CONFLICTS && error.is_duplicate_schedule()
-            }
-            _ => false,
-        };
-        if may {
-            tracing::info!(?error, "repeating a statement");
-        }
-        may
-    }
 }
 
 /// Something took longer than it may.
@@ -322,14 +263,14 @@ impl QueryError {
     }
 
     /// Whether its code is one that an outbox gives that cannot be written.
-    fn names_outbox(&self) -> bool {
+    pub(super) fn names_outbox(&self) -> bool {
         let Self::Driver(error) = self else { return false };
         error.code().is_some_and(|code| {
             code.code().starts_with("23") || ["42P01", "42703", "42501"].contains(&code.code())
         })
     }
 
-    fn is_duplicate_schedule(&self) -> bool {
+    pub(super) fn is_duplicate_schedule(&self) -> bool {
         let Self::Driver(error) = self else { return false };
         error.as_db_error().is_some_and(|db| {
             *db.code() == SqlState::UNIQUE_VIOLATION && db.table() == Some("feature_flag_schedules")

@@ -11,7 +11,7 @@ use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
 use super::Postgres;
-use super::change::{Statement, begin, settle};
+use super::change::{Statement, begin, confirm};
 use super::connection::{Object, Params, QueryError, within};
 use super::outcomes::OutcomeColumns;
 use super::rows::{age, field, timestamp, unsigned};
@@ -50,7 +50,7 @@ impl DueStore for Postgres {
         let result = within(request.deadline, run.run(&mut client)).await;
         let result = self.connections.finish(client, result, "a batch of due schedules").await;
         let BatchRun { claim, committing, .. } = run;
-        settle(&self.connections, result, committing).await.map_err(|error| failed(error, claim))
+        confirm(&self.connections, result, committing).await.map_err(|error| failed(error, claim))
     }
 
     async fn check(&self, direct: bool, deadline: Instant) -> Result<(), StoreError> {

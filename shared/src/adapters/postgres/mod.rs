@@ -4,6 +4,7 @@
 //! within their time; [`fault`] reads errors and [`rows`] columns; [`schedules`], [`due`] and [`outbox`] implement the ports with the
 //! statements in `sql/`, one a file.
 
+mod attempts;
 mod change;
 pub mod connection;
 

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSql, ToSql, Type};
+use tokio_postgres::types::{FromSql, Type};
 use uuid::Uuid;
 
 use super::Postgres;
-use super::connection::{Object, within};
+use super::change::begin;
+use super::connection::{Object, Param, within};
 use super::rows::{age, field, unsigned};
 use crate::domain::audit_event::{EventId, EventType};
 use crate::domain::delivery::{AuditBacklog, Carried, EventFacts, Fate, OutboxRow, Selection};
@@ -85,17 +86,16 @@ async fn deliver(
 ) -> Result<Carried, tokio_postgres::Error> {
     let types = EventType::ALL.map(EventType::as_str);
     let types = types.as_slice();
-    let transaction = client.transaction().await?;
+    let transaction = begin(client).await?;
     let mut rows = match which {
         Selection::These(ids) => {
             let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-            let params: [(&(dyn ToSql + Sync), Type); 2] =
-                [(&ids, Type::UUID_ARRAY), (&types, Type::TEXT_ARRAY)];
+            let params: [Param<'_>; 2] = [(&ids, Type::UUID_ARRAY), (&types, Type::TEXT_ARRAY)];
             transaction.query_typed(HOLD, &params).await?
         }
         Selection::OlderThan { age, limit, except } => {
             let except: Vec<Uuid> = except.iter().map(|id| id.0).collect();
-            let params: [(&(dyn ToSql + Sync), Type); 4] = [
+            let params: [Param<'_>; 4] = [
                 (&age.as_secs_f64(), Type::FLOAT8),
                 (&i64::from(limit), Type::INT8),
                 (&types, Type::TEXT_ARRAY),

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 use tokio_postgres::Row;
-use tokio_postgres::types::{Json, ToSql, Type};
+use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
+use super::connection::Param;
 use super::rows::field;
 use crate::domain::apply::{DueFlag, Failure, Outcome, decide};
 use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
@@ -13,9 +14,6 @@ use crate::domain::schedule::{Schedule, ScheduleId, Status};
 use crate::domain::time::Timestamp;
 use crate::error::StoreError;
 use crate::ports::Ended;
-
-/// One parameter of a statement.
-type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// Flags and schedules with their outcomes, in columns.
 #[derive(Default)]

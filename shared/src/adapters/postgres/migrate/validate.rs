@@ -5,6 +5,7 @@ use std::fmt;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
+use super::super::connection::Param;
 use super::HISTORY;
 
 /// The history of migrations: what refinery is about to read and to write.
@@ -70,8 +71,7 @@ async fn in_schema(client: &Client, schema: &str, stage: Stage) -> Result<Vec<St
         None => false,
     };
     let before = stage == Stage::Before;
-    let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
-        [(&schema, Type::TEXT), (&before, Type::BOOL), (&outbox_made, Type::BOOL)];
+    let params: [Param<'_>; 3] = [(&schema, Type::TEXT), (&before, Type::BOOL), (&outbox_made, Type::BOOL)];
     for row in client.query_typed(MISMATCHES, &params).await? {
         let said: String = row.get("said");
         match row.get("proof") {
