@@ -157,6 +157,50 @@ async fn deliveries_probe_the_outbox_by_id_whatever_the_statistics_say() {
     }
 }
 
+#[tokio::test]
+async fn a_batch_probes_large_tables_by_id() {
+    let database = Database::migrated().await;
+    let client = database.connect().await;
+    let fill = "set plan_cache_mode = force_custom_plan;
+        insert into feature_flags (flag_key) select 'flag-' || n from generate_series(1, 50000) n;
+        insert into feature_flag_schedules (flag_id, scheduled_at, updates)
+        select id, now() - interval '1 minute', '{\"enabled\": true}' from feature_flags;
+        analyze";
+    run(&client, fill).await;
+    let a_batch = |column: &str| {
+        format!(
+            "select array_agg({column} order by id)::text from (
+                select id, flag_id from feature_flag_schedules order by id limit 100
+            ) s"
+        )
+    };
+    let (flags, schedules) = (one(&client, &a_batch("flag_id")).await, one(&client, &a_batch("id")).await);
+    let of_all = |value: &str| format!("array_fill({value}, array[100])");
+    let outcomes = [
+        format!("'{flags}', {}, {}, '{schedules}'", of_all("true"), of_all("1")),
+        of_all("gen_random_uuid()"),
+        of_all("'applied'::text"),
+        of_all("null::text"),
+        of_all("null::text"),
+        of_all("'{}'::jsonb"),
+    ];
+
+    for (statement, values) in [
+        ("claim_flags", "(null, null, null, 1000, array[]::uuid[], 1, 2)".to_owned()),
+        ("read_due", format!("('{flags}', 100, 1000)")),
+        ("record_outcomes", format!("({}, '{{}}', false)", outcomes.join(", "))),
+    ] {
+        let sql = &statements()[statement];
+        run(&client, &format!("deallocate all; prepare {statement} as {sql}")).await;
+        let plan = explain(&client, &format!("execute {statement}{values}")).await;
+
+        assert!(
+            !plan.contains("Seq Scan on feature_flag"),
+            "{statement} reads a table from end to end:\n{plan}"
+        );
+    }
+}
+
 async fn run(client: &Client, sql: &str) {
     client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
 }

@@ -22,19 +22,28 @@ reached as (
     order by due.scheduled_at desc, due.created_at desc, due.id desc
     limit 1
 ),
--- Not FOR UPDATE: that would block every create, whose foreign key takes FOR KEY SHARE. NULL reads as the default.
+wanted as (
+    select distinct due.flag_id
+    from due
+),
+-- Not FOR UPDATE: that would block every create, whose foreign key takes FOR KEY SHARE. NULL reads as the default. One
+-- probe of the primary key for each flag: joined as a whole, a large table is read from end to end for every batch.
 claimed as (
-    select f.id, coalesce(f.enabled, false) as enabled, coalesce(f.rollout_percentage, 0) as rollout_percentage
-    from feature_flags f
-    where f.id in (select due.flag_id from due)
-    for no key update skip locked
+    select f.id, f.enabled, f.rollout_percentage
+    from wanted
+    cross join lateral (
+        select f.id, coalesce(f.enabled, false) as enabled, coalesce(f.rollout_percentage, 0) as rollout_percentage
+        from feature_flags f
+        where f.id = wanted.flag_id
+        for no key update skip locked
+    ) f
 )
 select
     reached.scheduled_at,
     reached.created_at,
     reached.id,
     (select count(*) from due) as schedules_seen,
-    (select count(distinct due.flag_id) from due) as flags_seen,
+    (select count(*) from wanted) as flags_seen,
     claimed.id as flag_id,
     claimed.enabled,
     claimed.rollout_percentage

@@ -13,13 +13,6 @@ due as materialized (
     ) oldest
     order by oldest.scheduled_at, oldest.created_at, oldest.id
     limit $3
-),
--- A row that somebody else holds is missing here. `updates` as text, of which a valid one needs little.
-held as (
-    select s.id, s.apply_by, left(s.updates::text, 4097) as updates
-    from feature_flag_schedules s
-    where s.id in (select due.id from due) and s.status = 'pending'
-    for no key update skip locked
 )
 select
     due.flag_id,
@@ -29,5 +22,12 @@ select
     held.updates,
     now() as database_now
 from due
-left join held on held.id = due.id
+-- A row that somebody else holds is missing here. `updates` as text, of which a valid one needs little. One probe of the
+-- primary key for each schedule, however large the table is.
+left join lateral (
+    select s.id, s.apply_by, left(s.updates::text, 4097) as updates
+    from feature_flag_schedules s
+    where s.id = due.id and s.status = 'pending'
+    for no key update skip locked
+) held on true
 order by due.scheduled_at, due.created_at, due.id

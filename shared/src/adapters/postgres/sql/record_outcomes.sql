@@ -1,11 +1,12 @@
 -- record_outcomes: stores the outcomes of a batch: flags, schedules and audit events together.
 with
--- The flags' state after the batch.
+-- The flags' state after the batch. The first condition, here and below, says nothing new: with it rows are looked up by
+-- the primary key, instead of reading a large table from end to end. (With `status =`, all that is pending may be read.)
 changed as (
     update feature_flags f
     set enabled = c.enabled, rollout_percentage = c.rollout_percentage, updated_at = now()
     from unnest($1::uuid[], $2::boolean[], $3::integer[]) as c (id, enabled, rollout_percentage)
-    where f.id = c.id
+    where f.id = any ($1::uuid[]) and f.id = c.id
     returning f.id
 ),
 outcome as (
@@ -23,7 +24,7 @@ ended as (
         error_message = o.error_message,
         updated_at = now()
     from outcome o, feature_flags f
-    where s.id = o.id and s.status = 'pending' and f.id = s.flag_id
+    where s.id = any ($4::uuid[]) and s.id = o.id and s.status is not distinct from 'pending' and f.id = s.flag_id
     returning
         o.event_id, o.status, o.change, o.position,
         -- A trigger may have written something else: then this is an error, and nothing is stored.
