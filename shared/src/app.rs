@@ -1,70 +1,64 @@
-//! What each function is made of: the one place that puts adapters into ports.
+//! What each function consists of; the only place that connects adapters to ports.
 
 use std::sync::Arc;
 
 use crate::adapters::clock::SystemClock;
-use crate::adapters::cloudwatch::CloudWatchAuditLog;
+use crate::adapters::cloudwatch::{CloudWatchAuditLog, audit_log_group};
 use crate::adapters::https::Https;
 use crate::adapters::postgres::Postgres;
 use crate::adapters::postgres::connection::Connections;
+use crate::adapters::postgres::settings::DatabaseSettings;
 use crate::audit::AuditTrail;
-use crate::config::{self, AuthSettings, DatabaseSettings, LogSettings, Lookup, SettingError, environment};
+use crate::config::{self, Lookup, SettingError, environment};
 use crate::domain::admin::Caller;
 use crate::domain::time::Timestamp;
 use crate::http::auth::Authenticator;
+use crate::http::auth_settings::AuthSettings;
 use crate::http::keys::Keys;
 use crate::http::problem::Problem;
 use crate::http::request::Request;
-use crate::lambda;
-use crate::ports::Clock;
+use crate::logging::{self, LogSettings};
+use crate::ports::clock::Clock;
+use crate::ports::schedules::ScheduleReader;
 use crate::processor::Processor;
 use crate::service::ScheduleService;
 
-/// What an HTTP function is made of.
+/// An endpoint that writes.
 pub struct App {
-    /// What admins can do.
     pub schedules: ScheduleService,
-    /// Where the events go.
     pub audit: Arc<AuditTrail>,
     authenticator: Authenticator,
     clock: Arc<dyn Clock>,
 }
 
 impl App {
-    /// Reads the settings and builds what outlives a request. Touches no network: the database connection is opened
+    /// Reads the settings and builds what outlives a request. Waits for no network: the database connection is opened
     /// in the background.
     ///
     /// # Errors
-    /// [`SettingError`] for a missing or bad setting: the function must not start.
+    /// [`SettingError`] for a missing or invalid setting: the function must not start.
     pub fn start(function: &'static str) -> Result<Self, SettingError> {
-        lambda::start_logging(&LogSettings::read(&environment));
+        logging::start(&LogSettings::read(&environment));
         Self::with(function, &environment)
     }
 
-    /// Builds it with settings from elsewhere than the environment, and starts no logging.
+    /// Reads the settings from `lookup`, and starts no logging.
     ///
     /// # Errors
-    /// [`SettingError`] for a missing or bad setting.
+    /// [`SettingError`] for a missing or invalid setting.
     pub fn with(function: &'static str, lookup: Lookup<'_>) -> Result<Self, SettingError> {
-        let auth = AuthSettings::read(lookup)?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (postgres, audit) = stores(function, lookup, &clock)?;
-        Ok(Self {
-            schedules: ScheduleService::new(Arc::new(postgres), Arc::clone(&audit)),
-            audit,
-            authenticator: Authenticator::new(
-                Keys::new(auth.keys, Arc::new(Https), Arc::clone(&clock)),
-                auth.claims,
-                Arc::clone(&clock),
-            ),
-            clock,
-        })
+        let clock = clock();
+        let authenticator = authenticator(lookup, &clock)?;
+        let postgres = postgres(lookup)?;
+        let audit = audit_trail(function, lookup, &postgres, &clock)?;
+        let schedules = ScheduleService::new(postgres, Arc::clone(&audit));
+        Ok(Self { schedules, audit, authenticator, clock })
     }
 
-    /// The admin behind a request.
+    /// The admin who sent a request.
     ///
     /// # Errors
-    /// Whatever keeps the caller from being an admin.
+    /// Why the caller is not accepted as an admin.
     pub async fn authenticate(&self, request: &Request) -> Result<Caller, Problem> {
         self.authenticator.authenticate(request).await
     }
@@ -76,31 +70,64 @@ impl App {
     }
 }
 
-/// What the processor is made of.
+/// An endpoint that only reads: nothing in it can write.
+pub struct ReadApp {
+    pub schedules: Arc<dyn ScheduleReader>,
+    authenticator: Authenticator,
+}
+
+impl ReadApp {
+    /// As [`App::start`].
+    ///
+    /// # Errors
+    /// [`SettingError`] for a missing or invalid setting.
+    pub fn start() -> Result<Self, SettingError> {
+        logging::start(&LogSettings::read(&environment));
+        Self::with(&environment)
+    }
+
+    /// As [`App::with`].
+    ///
+    /// # Errors
+    /// [`SettingError`] for a missing or invalid setting.
+    pub fn with(lookup: Lookup<'_>) -> Result<Self, SettingError> {
+        let authenticator = authenticator(lookup, &clock())?;
+        Ok(Self { schedules: postgres(lookup)?, authenticator })
+    }
+
+    /// As [`App::authenticate`].
+    ///
+    /// # Errors
+    /// Why the caller is not accepted as an admin.
+    pub async fn authenticate(&self, request: &Request) -> Result<Caller, Problem> {
+        self.authenticator.authenticate(request).await
+    }
+}
+
+/// The schedule processor.
 pub struct ProcessorApp {
-    /// A tick.
     pub processor: Processor,
     clock: Arc<dyn Clock>,
 }
 
 impl ProcessorApp {
-    /// Reads the settings and builds what outlives a tick.
+    /// As [`App::start`].
     ///
     /// # Errors
-    /// [`SettingError`] for a missing or bad setting: the function must not start.
+    /// [`SettingError`] for a missing or invalid setting.
     pub fn start(function: &'static str) -> Result<Self, SettingError> {
-        lambda::start_logging(&LogSettings::read(&environment));
+        logging::start(&LogSettings::read(&environment));
         Self::with(function, &environment)
     }
 
-    /// Builds it with settings from elsewhere than the environment, and starts no logging.
+    /// As [`App::with`].
     ///
     /// # Errors
-    /// [`SettingError`] for a missing or bad setting.
+    /// [`SettingError`] for a missing or invalid setting.
     pub fn with(function: &'static str, lookup: Lookup<'_>) -> Result<Self, SettingError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (postgres, audit) = stores(function, lookup, &clock)?;
-        let postgres = Arc::new(postgres);
+        let clock = clock();
+        let postgres = postgres(lookup)?;
+        let audit = audit_trail(function, lookup, &postgres, &clock)?;
         Ok(Self { processor: Processor::new(Arc::clone(&postgres) as _, postgres, audit), clock })
     }
 
@@ -111,19 +138,31 @@ impl ProcessorApp {
     }
 }
 
-fn stores(
-    function: &'static str,
-    lookup: Lookup<'_>,
-    clock: &Arc<dyn Clock>,
-) -> Result<(Postgres, Arc<AuditTrail>), SettingError> {
-    let database = DatabaseSettings::read(lookup)?;
-    let group = config::audit_log_group(lookup)?;
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
+fn authenticator(lookup: Lookup<'_>, clock: &Arc<dyn Clock>) -> Result<Authenticator, SettingError> {
+    let AuthSettings { keys, claims } = AuthSettings::read(lookup)?;
+    let keys = Keys::new(keys, Arc::new(Https), Arc::clone(clock));
+    Ok(Authenticator::new(keys, claims, Arc::clone(clock)))
+}
+
+fn postgres(lookup: Lookup<'_>) -> Result<Arc<Postgres>, SettingError> {
+    let settings = DatabaseSettings::read(lookup)?;
     let connections =
-        Connections::new(&database).map_err(|error| config::unusable(error.variable(), &error))?;
+        Connections::new(&settings).map_err(|error| config::unusable(error.variable(), &error))?;
     let connections = Arc::new(connections);
     Connections::open(&connections);
-    let postgres = Postgres::new(connections);
-    let log = CloudWatchAuditLog::new(group, function);
-    let audit = AuditTrail::new(Arc::new(postgres.clone()), Arc::new(log), Arc::clone(clock));
-    Ok((postgres, Arc::new(audit)))
+    Ok(Arc::new(Postgres::new(connections)))
+}
+
+fn audit_trail(
+    function: &'static str,
+    lookup: Lookup<'_>,
+    outbox: &Arc<Postgres>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<AuditTrail>, SettingError> {
+    let log = CloudWatchAuditLog::new(audit_log_group(lookup)?, function);
+    Ok(Arc::new(AuditTrail::new(Arc::clone(outbox) as _, Arc::new(log), Arc::clone(clock))))
 }

@@ -1,17 +1,12 @@
-//! The settings: the only reader of the environment. A missing or bad one is a clear line that names the variable.
+//! Reading settings; the only reader of the environment. Each settings struct is next to the code that uses it. An error is
+//! one line that names the variable.
 //!
 //! The AWS settings (`AWS_REGION`, `AWS_ENDPOINT_URL`, …) are the SDK's own; the runtime's (`AWS_LAMBDA_…`) its own.
-
-mod database_url;
 
 use std::fmt;
 use std::net::IpAddr;
 
-use lambda_http::http::Uri;
 use thiserror::Error;
-use tokio_postgres::config::{Host, SslMode};
-
-use crate::http::keys::{KeySet, KeySource};
 
 /// A setting that cannot be used.
 #[derive(Error)]
@@ -40,13 +35,13 @@ pub fn environment(variable: &str) -> Option<String> {
     std::env::var(variable).ok()
 }
 
-fn error(variable: &'static str, reason: impl Into<String>) -> SettingError {
+pub(crate) fn error(variable: &'static str, reason: impl Into<String>) -> SettingError {
     SettingError { variable, reason: reason.into() }
 }
 
 /// A setting without the white space around it: a line break at the end of a copied value is none of it. One of white
 /// space only is unset.
-fn optional(lookup: Lookup<'_>, variable: &'static str) -> Option<String> {
+pub(crate) fn optional(lookup: Lookup<'_>, variable: &'static str) -> Option<String> {
     let mut value = lookup(variable)?;
     let trimmed = value.trim();
     if trimmed.len() < value.len() {
@@ -55,105 +50,18 @@ fn optional(lookup: Lookup<'_>, variable: &'static str) -> Option<String> {
     (!value.is_empty()).then_some(value)
 }
 
-fn required(lookup: Lookup<'_>, variable: &'static str, what: &str) -> Result<String, SettingError> {
+pub(crate) fn required(
+    lookup: Lookup<'_>,
+    variable: &'static str,
+    what: &str,
+) -> Result<String, SettingError> {
     optional(lookup, variable).ok_or_else(|| error(variable, format!("is not set; it must be {what}")))
-}
-
-/// How to reach the database.
-#[derive(Clone)]
-pub struct DatabaseSettings {
-    /// Where, and as whom.
-    pub driver: tokio_postgres::Config,
-    /// Whether to speak TLS, certificate and host name verified in full. Only a host on this machine may go without.
-    pub tls: bool,
-    /// A PEM file of further roots.
-    pub ca_file: Option<String>,
-    /// The region of the RDS IAM tokens that take the place of a password; then there is one host, and TLS.
-    pub iam_region: Option<String>,
-}
-
-impl DatabaseSettings {
-    /// Reads `DATABASE_URL`, `DATABASE_AUTH` (with `AWS_REGION`) and `DATABASE_CA_FILE`.
-    ///
-    /// # Errors
-    /// [`SettingError`].
-    pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingError> {
-        let url = required(lookup, "DATABASE_URL", database_url::WHAT)?;
-        let iam_region = iam_region(lookup)?;
-        let (mut driver, mode) = database_url::parse(&url).map_err(|reason| error("DATABASE_URL", reason))?;
-        // An address beside the host is where the connection really goes.
-        let local =
-            driver.get_hosts().iter().all(is_local) && driver.get_hostaddrs().iter().all(IpAddr::is_loopback);
-        if iam_region.is_some() {
-            check_iam(&driver)?;
-        }
-        let tls = match mode.as_deref() {
-            // A token is as good as a password, and RDS takes it over TLS only.
-            Some("disable" | "allow" | "prefer") if iam_region.is_some() => {
-                return Err(error(
-                    "DATABASE_AUTH",
-                    "is iam, which needs TLS, but DATABASE_URL asks for a connection without it; use sslmode=verify-full or leave it out",
-                ));
-            }
-            None => !local || iam_region.is_some(),
-            Some("disable" | "allow" | "prefer") if local => false,
-            // Asking for TLS at all means to verify it in full: what is encrypted to anybody protects nothing.
-            Some("require" | "verify-ca" | "verify-full") => true,
-            Some("disable" | "allow" | "prefer") => {
-                return Err(error(
-                    "DATABASE_URL",
-                    "asks for a connection without TLS to another machine; use sslmode=verify-full or leave it out",
-                ));
-            }
-            Some(_) => {
-                return Err(error("DATABASE_URL", "has an unknown sslmode; use verify-full or leave it out"));
-            }
-        };
-        driver.ssl_mode(if tls { SslMode::Require } else { SslMode::Disable });
-        Ok(Self { driver, tls, ca_file: optional(lookup, "DATABASE_CA_FILE"), iam_region })
-    }
-}
-
-/// The region for IAM tokens, if `DATABASE_AUTH` asks for them.
-fn iam_region(lookup: Lookup<'_>) -> Result<Option<String>, SettingError> {
-    match optional(lookup, "DATABASE_AUTH").as_deref() {
-        None => Ok(None),
-        Some("iam") => {
-            required(lookup, "AWS_REGION", "the database's region, for DATABASE_AUTH=iam").map(Some)
-        }
-        Some(_) => Err(error(
-            "DATABASE_AUTH",
-            "is not known; it must be iam, or unset to use the password of DATABASE_URL",
-        )),
-    }
-}
-
-/// A token takes the place of the password, and is for one host.
-fn check_iam(driver: &tokio_postgres::Config) -> Result<(), SettingError> {
-    if driver.get_password().is_some() {
-        return Err(error(
-            "DATABASE_AUTH",
-            "is iam, but DATABASE_URL has a password; take one of the two out",
-        ));
-    }
-    match driver.get_hosts() {
-        [Host::Tcp(_)] => Ok(()),
-        _ => Err(error("DATABASE_AUTH", "is iam, so DATABASE_URL must name one host, which is no socket")),
-    }
 }
 
 /// A setting that was read but cannot be used: TLS or the pool cannot be set up with it.
 #[must_use]
 pub fn unusable(variable: &'static str, reason: &dyn std::error::Error) -> SettingError {
     error(variable, format!("cannot be used: {reason}"))
-}
-
-fn is_local(host: &Host) -> bool {
-    match host {
-        Host::Tcp(name) => is_loopback(name),
-        #[cfg(unix)]
-        Host::Unix(_) => true,
-    }
 }
 
 /// Whether a host name is this machine's own.
@@ -163,128 +71,13 @@ pub fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// How to find out who is asking.
-#[derive(Debug)]
-pub struct AuthSettings {
-    /// Where the keys come from.
-    pub keys: KeySource,
-    /// What the token must say.
-    pub claims: ClaimSettings,
-}
-
-/// What a token must say.
-#[derive(Debug, Clone)]
-pub struct ClaimSettings {
-    /// The expected `iss`; unchecked when unset.
-    pub issuer: Option<String>,
-    /// The expected `aud` (or `client_id`); unchecked when unset.
-    pub audience: Option<String>,
-    /// The claim that holds the user id.
-    pub user_id_claim: String,
-    /// The claim that holds the groups.
-    pub groups_claim: String,
-    /// The groups of which an admin has at least one.
-    pub admin_groups: Vec<String>,
-}
-
-impl AuthSettings {
-    /// Reads `AUTH_…`.
-    ///
-    /// # Errors
-    /// [`SettingError`].
-    pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingError> {
-        let keys = match (optional(lookup, "AUTH_JWKS"), optional(lookup, "AUTH_JWKS_URL")) {
-            (Some(_), Some(_)) => {
-                return Err(error("AUTH_JWKS", "and AUTH_JWKS_URL are both set; set one of them"));
-            }
-            (None, None) => {
-                return Err(error(
-                    "AUTH_JWKS_URL",
-                    "is not set; it must be the https URL of the issuer's key set (or AUTH_JWKS the key set itself)",
-                ));
-            }
-            (Some(json), None) => KeySource::Inline(
-                KeySet::parse(json.as_bytes()).map_err(|reason| error("AUTH_JWKS", reason.to_string()))?,
-            ),
-            (None, Some(url)) => {
-                check_key_url(&url)?;
-                KeySource::Url(url)
-            }
-        };
-        let admin_groups: Vec<String> = optional(lookup, "AUTH_ADMIN_GROUPS")
-            .unwrap_or_else(|| "admin,admins".to_owned())
-            .split(',')
-            .map(|group| group.trim().to_owned())
-            .filter(|group| !group.is_empty())
-            .collect();
-        if admin_groups.is_empty() {
-            return Err(error("AUTH_ADMIN_GROUPS", "names no group; it must be a list such as admin,admins"));
-        }
-        Ok(Self {
-            keys,
-            claims: ClaimSettings {
-                issuer: optional(lookup, "AUTH_ISSUER"),
-                audience: optional(lookup, "AUTH_AUDIENCE"),
-                user_id_claim: optional(lookup, "AUTH_USER_ID_CLAIM").unwrap_or_else(|| "sub".to_owned()),
-                groups_claim: optional(lookup, "AUTH_GROUPS_CLAIM")
-                    .unwrap_or_else(|| "cognito:groups".to_owned()),
-                admin_groups,
-            },
-        })
-    }
-}
-
-/// https only; plain http for a host on this machine.
-fn check_key_url(url: &str) -> Result<(), SettingError> {
-    let bad = |reason: &str| error("AUTH_JWKS_URL", format!("{reason}; it must be an https URL"));
-    let url: Uri = url.parse().map_err(|_| bad("is not a URL"))?;
-    let host = url.host().ok_or_else(|| bad("has no host"))?;
-    match url.scheme_str() {
-        Some("https") => Ok(()),
-        Some("http") if is_loopback(host) => Ok(()),
-        _ => Err(bad("is not https")),
-    }
-}
-
-/// The audit log group, from `AUDIT_LOG_GROUP`.
-///
-/// # Errors
-/// [`SettingError`] when it is not a name that CloudWatch Logs accepts: it would refuse every event for it.
-pub fn audit_log_group(lookup: Lookup<'_>) -> Result<String, SettingError> {
-    let group = optional(lookup, "AUDIT_LOG_GROUP").unwrap_or_else(|| "/flag-schedules/audit".to_owned());
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/#".contains(c);
-    if group.len() <= 512 && group.chars().all(allowed) {
-        Ok(group)
-    } else {
-        Err(error("AUDIT_LOG_GROUP", "is not a log group name; it must be 1 to 512 of a-z A-Z 0-9 . _ - / #"))
-    }
-}
-
-/// How the function logs: as Lambda is told by its logging configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogSettings {
-    /// One JSON object a line instead of text.
-    pub json: bool,
-    /// A `tracing` filter.
-    pub filter: String,
-}
-
-impl LogSettings {
-    /// Reads `AWS_LAMBDA_LOG_FORMAT`, and `AWS_LAMBDA_LOG_LEVEL` or `RUST_LOG`.
-    #[must_use]
-    pub fn read(lookup: Lookup<'_>) -> Self {
-        let level = optional(lookup, "AWS_LAMBDA_LOG_LEVEL").or_else(|| optional(lookup, "RUST_LOG"));
-        Self {
-            json: optional(lookup, "AWS_LAMBDA_LOG_FORMAT")
-                .is_some_and(|format| format.eq_ignore_ascii_case("json")),
-            filter: level.unwrap_or_else(|| "info".to_owned()).to_ascii_lowercase(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::adapters::cloudwatch::audit_log_group;
+    use crate::adapters::postgres::settings::DatabaseSettings;
+    use crate::http::auth_settings::AuthSettings;
+    use crate::http::keys::KeySource;
+    use crate::logging::LogSettings;
 
     #[test]
     fn a_missing_setting_is_named() {
@@ -326,22 +119,5 @@ mod tests {
         assert_eq!(auth.claims.admin_groups, ["ops", "sre"]);
         assert_eq!(audit_log_group(&read).unwrap(), "/audit");
         assert_eq!(LogSettings::read(&read), LogSettings { json: true, filter: "debug".to_owned() });
-    }
-
-    #[test]
-    fn a_key_url_is_https_but_for_this_machine() {
-        assert!(check_key_url("https://issuer.example.com/.well-known/jwks.json").is_ok());
-        assert!(check_key_url("http://127.0.0.1:9000/jwks").is_ok());
-        for url in ["http://issuer.example.com/jwks", "ftp://issuer.example.com/jwks", "jwks.json", ""] {
-            assert!(check_key_url(url).is_err(), "{url:?} was accepted");
-        }
-    }
-
-    #[test]
-    fn a_log_group_that_cloudwatch_would_refuse_is_refused_at_start() {
-        let group = |name: &str| audit_log_group(&|_| Some(name.to_owned()));
-        assert_eq!(group("/a/b-c_d.e#1").unwrap(), "/a/b-c_d.e#1");
-        assert!(group("with space").is_err());
-        assert_eq!(audit_log_group(&|_| None).unwrap(), "/flag-schedules/audit");
     }
 }

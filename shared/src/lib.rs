@@ -22,6 +22,7 @@ pub mod domain;
 pub mod error;
 pub mod http;
 pub mod lambda;
+pub mod logging;
 pub mod metrics;
 pub mod ports;
 pub mod processor;

@@ -1,117 +1,86 @@
-//! Create, list, cancel: what an admin can do, in domain words.
+//! Create, list and cancel: what an admin can do, in domain words.
 //!
-//! The service alone decides that there is an audit event. It hands the event to the store with the change, and tells
-//! the audit trail where the store has put it.
+//! The service decides that a change has an audit event. It passes the event's draft to the store together with the
+//! change, and tells the audit trail how the event is delivered.
 
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 use crate::audit::AuditTrail;
 use crate::domain::admin::Caller;
-use crate::domain::audit_event::{EventContext, EventId};
+use crate::domain::audit_event::{EventDraft, EventId, EventType};
 use crate::domain::flag::FlagAddress;
-use crate::domain::schedule::{IdempotencyKey, NewSchedule, Schedule, ScheduleId};
-use crate::domain::step::{
-    Cancellation, Cancelled, Created, Creation, EventRoute, Page, PageQuery, Recorded,
+use crate::domain::schedule::{Cancellation, NewSchedule, Schedule, ScheduleId};
+use crate::ports::schedules::{
+    CreateOutcome, EventRoute, Page, PageQuery, ScheduleError, ScheduleReader, ScheduleStore, Stored,
 };
-use crate::error::ServiceError;
-use crate::ports::ScheduleStore;
 
-/// What a create came to.
-#[derive(Debug)]
-pub enum Creating {
-    /// A new schedule.
-    Created(Schedule),
-    /// The schedule that an earlier request with the same idempotency key has created.
-    Replayed(Schedule),
-}
-
-/// What an admin can do with schedules.
+/// Creates and cancels schedules. Every change is audited.
 pub struct ScheduleService {
     store: Arc<dyn ScheduleStore>,
     audit: Arc<AuditTrail>,
 }
 
+#[derive(Debug)]
+pub enum Created {
+    New(Schedule),
+    /// An earlier request with the same idempotency key created this schedule.
+    Replayed(Schedule),
+}
+
 impl ScheduleService {
-    /// A service over this store, whose events go to this trail.
     #[must_use]
     pub fn new(store: Arc<dyn ScheduleStore>, audit: Arc<AuditTrail>) -> Self {
         Self { store, audit }
     }
 
-    /// Schedules a change of a flag. Audited as `flag_schedule.created`. With an idempotency key that this admin has used
-    /// before for the same change of the same flag, it is that schedule that comes back, and nothing is stored.
+    /// Schedules a change of a flag; audited as `flag_schedule.created`. An idempotency key that this admin has used
+    /// before for the same change of the same flag returns that schedule, and stores nothing.
     ///
     /// # Errors
-    /// [`ServiceError::NoSuchFlag`], [`ServiceError::NotInTime`] by the database's clock, [`ServiceError::KeyReused`],
-    /// or the store's.
-    pub async fn create(
-        &self,
-        caller: &Caller,
-        flag: FlagAddress,
-        schedule: NewSchedule,
-        idempotency_key: Option<IdempotencyKey>,
-    ) -> Result<Creating, ServiceError> {
-        let creation = Creation {
-            id: ScheduleId(Uuid::now_v7()),
-            flag,
-            schedule,
-            created_by: caller.admin.user_id.clone(),
-            idempotency_key,
-            event_id: EventId::new(),
-            context: EventContext::of_admin(caller),
-        };
-        match self.store.create(&creation, &*self.audit).await? {
-            Created::Stored(recorded) => Ok(Creating::Created(self.committed(creation.event_id, *recorded))),
-            Created::Replayed(schedule) => Ok(Creating::Replayed(*schedule)),
-            Created::KeyReused => Err(ServiceError::KeyReused),
-            Created::NoSuchFlag => Err(ServiceError::NoSuchFlag),
-            Created::NotInTime { database_now } => Err(ServiceError::NotInTime { database_now }),
-        }
+    /// [`ScheduleError::NoSuchFlag`], [`ScheduleError::NotInTime`] by the database's clock,
+    /// [`ScheduleError::KeyReused`], or the store's.
+    pub async fn create(&self, caller: &Caller, schedule: &NewSchedule) -> Result<Created, ScheduleError> {
+        let event = EventDraft::of_admin(EventType::Created, caller);
+        let id = ScheduleId::generate();
+        Ok(match self.store.create(id, schedule, &event, &*self.audit).await? {
+            CreateOutcome::Created(stored) => Created::New(self.deliver(event.id, *stored)),
+            CreateOutcome::Replayed(schedule) => Created::Replayed(*schedule),
+        })
     }
 
-    /// One page of a flag's schedules. Not audited.
+    /// Cancels a pending schedule; audited as `flag_schedule.cancelled`.
     ///
     /// # Errors
-    /// [`ServiceError::NoSuchFlag`], or the store's.
-    pub async fn list(&self, flag: &FlagAddress, query: &PageQuery) -> Result<Page, ServiceError> {
-        self.store.list(flag, query).await?.ok_or(ServiceError::NoSuchFlag)
-    }
-
-    /// Cancels a pending schedule. Audited as `flag_schedule.cancelled`.
-    ///
-    /// # Errors
-    /// [`ServiceError::NoSuchFlag`], [`ServiceError::NoSuchSchedule`], [`ServiceError::NotPending`] with the schedule
-    /// as it now stands, or the store's.
+    /// [`ScheduleError::NoSuchFlag`], [`ScheduleError::NoSuchSchedule`], [`ScheduleError::NotPending`] with the
+    /// schedule's current state, or the store's.
     pub async fn cancel(
         &self,
         caller: &Caller,
-        flag: FlagAddress,
-        id: ScheduleId,
-        reason: Option<String>,
-    ) -> Result<Schedule, ServiceError> {
-        let cancellation = Cancellation {
-            id,
-            flag,
-            cancelled_by: caller.admin.user_id.clone(),
-            reason,
-            event_id: EventId::new(),
-            context: EventContext::of_admin(caller),
-        };
-        match self.store.cancel(&cancellation, &*self.audit).await? {
-            Cancelled::Stored(recorded) => Ok(self.committed(cancellation.event_id, *recorded)),
-            Cancelled::NoSuchFlag => Err(ServiceError::NoSuchFlag),
-            Cancelled::NoSuchSchedule => Err(ServiceError::NoSuchSchedule),
-            Cancelled::NotPending(schedule) => Err(ServiceError::NotPending(schedule)),
-        }
+        cancellation: &Cancellation,
+    ) -> Result<Schedule, ScheduleError> {
+        let event = EventDraft::of_admin(EventType::Cancelled, caller);
+        let stored = self.store.cancel(cancellation, &event, &*self.audit).await?;
+        Ok(self.deliver(event.id, *stored))
     }
-    /// Tells the audit trail where the event of a committed change is.
-    fn committed(&self, event_id: EventId, recorded: Recorded) -> Schedule {
-        match recorded.event {
-            EventRoute::Outbox => self.audit.written(event_id),
-            EventRoute::Direct(event) => self.audit.send_directly(vec![*event]),
+
+    /// Queues the event of a committed change for the delivery after the response.
+    fn deliver(&self, event_id: EventId, stored: Stored) -> Schedule {
+        match stored.route {
+            EventRoute::Outbox => self.audit.enqueue_stored(event_id),
+            EventRoute::Direct(event) => self.audit.enqueue_direct(vec![*event]),
         }
-        recorded.schedule
+        stored.schedule
     }
+}
+
+/// One page of a flag's schedules. Reads are not audited.
+///
+/// # Errors
+/// [`ScheduleError::NoSuchFlag`], or the store's.
+pub async fn list(
+    store: &dyn ScheduleReader,
+    flag: &FlagAddress,
+    query: &PageQuery,
+) -> Result<Page, ScheduleError> {
+    store.list(flag, query).await?.ok_or(ScheduleError::NoSuchFlag)
 }

@@ -5,7 +5,7 @@ use flag_schedules::http::problem::Problem;
 use flag_schedules::http::request::Request;
 use flag_schedules::http::views::Reply;
 use flag_schedules::lambda;
-use flag_schedules::service::Creating;
+use flag_schedules::service::Created;
 use harness::api::{Api, Setup, create_request, tick_event};
 use harness::cloudwatch::{Call, CloudWatch, Fault, Outcome as Called};
 use harness::lambda::{End, Outcome};
@@ -206,12 +206,11 @@ async fn stumbling_function() {
 
 async fn stumble(app: &App, request: &Request) -> Result<Reply, Problem> {
     let caller = app.authenticate(request).await?;
-    let (flag, schedule, key) = request.creation(app.now())?;
-    let reason = schedule.reason.clone();
-    let Creating::Created(created) = app.schedules.create(&caller, flag, schedule, key).await? else {
+    let schedule = request.new_schedule(app.now())?;
+    let Created::New(created) = app.schedules.create(&caller, &schedule).await? else {
         return Err(Problem::Bug("there is no idempotency key in these tests".to_owned()));
     };
-    match reason.as_deref() {
+    match schedule.reason.as_deref() {
         Some("panic") => panic!("as the test wants it"),
         Some("error") => Err(Problem::Bug("as the test wants it".to_owned())),
         _ => Ok(Reply::created(created)?),

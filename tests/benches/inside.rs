@@ -2,13 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use flag_schedules::app::{App, ProcessorApp};
+use flag_schedules::app::{App, ProcessorApp, ReadApp};
+use flag_schedules::domain::admin::{Admin, CallContext, Caller};
 use flag_schedules::domain::flag::{Environment, FlagAddress, FlagKey};
-use flag_schedules::domain::step::PageQuery;
-use flag_schedules::error::ServiceError;
+use flag_schedules::domain::schedule::{Cancellation, ScheduleId};
 use flag_schedules::http::problem::Problem;
 use flag_schedules::http::request::Request;
 use flag_schedules::http::views::Reply;
+use flag_schedules::ports::schedules::PageQuery;
+use flag_schedules::ports::schedules::ScheduleError;
+use flag_schedules::service;
 use harness::api::Api;
 use harness::gateway;
 use harness::lambda::Env;
@@ -25,13 +28,32 @@ pub fn app(function: &'static str, env: &Env) -> App {
 /// The same, with its connection open.
 pub async fn connected(function: &'static str, api: &Api) -> App {
     let app = app(function, &api.env(function));
-    let flag = FlagAddress {
+    let caller = Caller {
+        admin: Admin { user_id: "bench".to_owned(), email: None },
+        call: CallContext { request_id: "bench".to_owned(), source_ip: None, user_agent: None },
+    };
+    let cancellation = Cancellation { flag: no_such_flag(), id: ScheduleId::generate(), reason: None };
+    let cancelled = app.schedules.cancel(&caller, &cancellation).await;
+    assert!(matches!(cancelled, Err(ScheduleError::NoSuchFlag)), "{cancelled:?}");
+    app
+}
+
+/// What the reading function is made of, with its connection open.
+pub async fn reader(api: &Api) -> ReadApp {
+    let env = api.env("list-schedules");
+    let app = ReadApp::with(&|name| env.get(name).map(str::to_owned)).expect("the settings are good");
+    let page =
+        service::list(&*app.schedules, &no_such_flag(), &PageQuery { status: None, limit: 1, after: None })
+            .await;
+    assert!(matches!(page, Err(ScheduleError::NoSuchFlag)), "{page:?}");
+    app
+}
+
+fn no_such_flag() -> FlagAddress {
+    FlagAddress {
         key: FlagKey::parse("no-such-flag".to_owned()).expect("a key"),
         environment: Environment::default(),
-    };
-    let page = app.schedules.list(&flag, &PageQuery { status: None, limit: 1, after: None }).await;
-    assert!(matches!(page, Err(ServiceError::NoSuchFlag)), "{page:?}");
-    app
+    }
 }
 
 /// Creates a schedule of the flag as the service does: bare clients take their facts from its event.

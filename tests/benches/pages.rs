@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flag_schedules::app::App;
+use flag_schedules::app::ReadApp;
 use harness::api::{Api, list_request};
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ pub async fn measure(table: &mut Table) {
     let client = api.database.connect().await;
     client.batch_execute(&sql).await.expect("the schedules");
     client.batch_execute("vacuum analyze").await.expect("statistics");
-    let app = inside::app("list-schedules", &api.env("list-schedules"));
+    let app = inside::reader(&api).await;
 
     let mut query = "limit=100".to_owned();
     for _ in 1..PAGES {
@@ -46,7 +46,7 @@ pub async fn measure(table: &mut Table) {
     table.compare(&what, &last, ("page 1", &first), Some(1.5));
 }
 
-async fn list(api: &Api, app: &App, query: &str) -> (Value, Duration) {
+async fn list(api: &Api, app: &ReadApp, query: &str) -> (Value, Duration) {
     let request = list_request("bench", query).bearer(&api.admin());
     let (reply, took) =
         inside::timed(&request, 200, async |request| list_schedules::handle(app, request).await).await;

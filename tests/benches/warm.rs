@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use flag_schedules::app::App;
+use flag_schedules::app::{App, ReadApp};
 use harness::api::{Api, cancel_request, create_request, list_request};
 use harness::gateway::Request;
 use serde_json::{Value, json};
@@ -53,12 +53,13 @@ async fn create(table: &mut Table, api: &Api, what: &str, token: impl Fn() -> St
         assert!(rows[0].get::<_, Option<Value>>("schedule").is_some(), "nothing was created");
         took
     };
-    compare(table, api, (what, "create-schedule"), handler, floor).await;
+    compare(table, api, (what, async || inside::connected("create-schedule", api).await), handler, floor)
+        .await;
 }
 
 async fn list(table: &mut Table, api: &Api, token: &str) {
     fresh_statistics(api).await;
-    let handler = async |app: &App| {
+    let handler = async |app: &ReadApp| {
         let request = list_request(FLAG, "").bearer(token);
         inside::timed(&request, 200, async |request| list_schedules::handle(app, request).await).await.1
     };
@@ -69,7 +70,7 @@ async fn list(table: &mut Table, api: &Api, token: &str) {
         assert_eq!(i64::try_from(rows.len()).ok(), Some(PAGE + 1), "a full page, and one more");
         took
     };
-    compare(table, api, ("list of 50", "list-schedules"), handler, floor).await;
+    compare(table, api, ("list of 50", async || inside::reader(api).await), handler, floor).await;
 }
 
 async fn cancel(table: &mut Table, api: &Api, token: &str) {
@@ -97,7 +98,8 @@ async fn cancel(table: &mut Table, api: &Api, token: &str) {
         assert!(rows[0].get::<_, Option<Value>>("cancelled").is_some(), "nothing was cancelled");
         took
     };
-    compare(table, api, ("cancel", "cancel-schedule"), handler, floor).await;
+    compare(table, api, ("cancel", async || inside::connected("cancel-schedule", api).await), handler, floor)
+        .await;
 }
 
 /// Otherwise it were chance whether the server has taken note of the new rows, and how it goes about the statement.
@@ -105,14 +107,14 @@ async fn fresh_statistics(api: &Api) {
     api.database.connect().await.batch_execute("vacuum analyze").await.expect("statistics");
 }
 
-async fn compare(
+async fn compare<A>(
     table: &mut Table,
     api: &Api,
-    (what, function): (&str, &'static str),
-    handler: impl AsyncFnMut(&App) -> Duration,
+    (what, open): (&str, impl AsyncFn() -> A),
+    handler: impl AsyncFnMut(&A) -> Duration,
     floor: impl AsyncFnMut(&Bare) -> Duration,
 ) {
-    let open = (async || inside::connected(function, api).await, async || Bare::connect(api).await);
+    let open = (open, async || Bare::connect(api).await);
     let (measured, floor) = in_chapters(ROUNDS, open, handler, floor).await;
     table.compare(&format!("warm {what}, p50"), &measured, (FLOOR, &floor), Some(1.3));
     table.compare_tails(&format!("warm {what}, p99"), &measured, (FLOOR, &floor));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flag_schedules::adapters::postgres::connection::STATEMENT_LIMIT;
+use flag_schedules::adapters::postgres::retry::STATEMENT_LIMIT;
 use flag_schedules::processor::RESERVE;
 use serde_json::json;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use flag_schedules::app::App;
+use flag_schedules::app::{App, ReadApp};
 use flag_schedules::lambda::{LambdaEvent, respond};
 use harness::database::Database;
 use harness::gateway::Response;
@@ -29,6 +29,7 @@ pub enum Endpoint {
 /// The endpoints.
 pub struct Service {
     app: App,
+    reader: ReadApp,
     /// Its database.
     pub database: Database,
 }
@@ -38,14 +39,16 @@ impl Service {
     pub async fn start(keys: &[&Keys]) -> Self {
         let database = Database::migrated().await;
         let jwks = json!({"keys": keys.iter().map(|keys| keys.jwk()).collect::<Vec<_>>()}).to_string();
-        let app = App::with("fuzz", &|name| match name {
+        let lookup = |name: &str| match name {
             "DATABASE_URL" => Some(database.url()),
             "AUTH_JWKS" => Some(jwks.clone()),
             "AUTH_ISSUER" => Some(ISSUER.to_owned()),
             "AUTH_AUDIENCE" => Some(AUDIENCE.to_owned()),
             _ => None,
-        });
-        Self { app: app.unwrap_or_else(|error| panic!("{error}")), database }
+        };
+        let app = App::with("fuzz", &lookup).unwrap_or_else(|error| panic!("{error}"));
+        let reader = ReadApp::with(&lookup).unwrap_or_else(|error| panic!("{error}"));
+        Self { app, reader, database }
     }
 
     /// Creates a flag.
@@ -64,7 +67,7 @@ impl Service {
         let answered = tokio::time::timeout(HANG, async {
             match endpoint {
                 Endpoint::Create => respond(&self.app, &create_schedule::handle, event).await,
-                Endpoint::List => respond(&self.app, &list_schedules::handle, event).await,
+                Endpoint::List => respond(&self.reader, &list_schedules::handle, event).await,
                 Endpoint::Cancel => respond(&self.app, &cancel_schedule::handle, event).await,
             }
         });

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use flag_schedules::domain::schedule::{NewSchedule, ScheduleId, Updates};
+use flag_schedules::domain::schedule::{Cancellation, NewSchedule, ScheduleId, Updates};
 use flag_schedules::domain::time::Timestamp;
-use flag_schedules::error::ServiceError;
-use flag_schedules::service::Creating;
+use flag_schedules::ports::schedules::ScheduleError;
+use flag_schedules::service::Created;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -108,13 +108,15 @@ impl<'a> Play<'a> {
     async fn create(&self, flag: usize, updates: &Value) -> Uuid {
         let at = harness::clock::now() + TimeDelta::hours(1);
         let schedule = NewSchedule {
+            flag: address(&key(flag)),
             scheduled_at: Timestamp::truncate(at),
             apply_by: None,
             updates: Updates::parse(updates).unwrap(),
             reason: None,
+            idempotency_key: None,
         };
-        match self.world.service.create(&caller(), address(&key(flag)), schedule, None).await {
-            Ok(Creating::Created(schedule)) => schedule.id.0,
+        match self.world.service.create(&caller(), &schedule).await {
+            Ok(Created::New(schedule)) => schedule.id.0,
             other => panic!("expected a new schedule, got {other:?}"),
         }
     }
@@ -145,8 +147,8 @@ impl<'a> Play<'a> {
         let cancelled = self.model.cancel(index);
         let fits = match answer {
             Ok(()) => cancelled,
-            Err(ServiceError::NotPending(_)) => !cancelled && !self.is_deleted(index),
-            Err(ServiceError::NoSuchFlag) => self.is_deleted(index),
+            Err(ScheduleError::NotPending(_)) => !cancelled && !self.is_deleted(index),
+            Err(ScheduleError::NoSuchFlag) => self.is_deleted(index),
             Err(_) => false,
         };
         if !fits {
@@ -196,9 +198,9 @@ impl<'a> Play<'a> {
             let racing = deleted == Some(self.model.schedules[index].flag);
             let fits = match &answer {
                 Ok(()) => self.model.cancel(index),
-                Err(ServiceError::NotPending(_)) => self.may_have_ended(index),
-                Err(ServiceError::NoSuchFlag) => racing || self.is_deleted(index),
-                Err(ServiceError::NoSuchSchedule) => racing,
+                Err(ScheduleError::NotPending(_)) => self.may_have_ended(index),
+                Err(ScheduleError::NoSuchFlag) => racing || self.is_deleted(index),
+                Err(ScheduleError::NoSuchSchedule) => racing,
                 Err(_) => false,
             };
             if !fits {
@@ -218,10 +220,11 @@ impl<'a> Play<'a> {
         }
     }
 
-    async fn send_cancel(&self, index: usize) -> Result<(), ServiceError> {
+    async fn send_cancel(&self, index: usize) -> Result<(), ScheduleError> {
         let schedule = &self.model.schedules[index];
         let (flag, id) = (address(&key(schedule.flag)), ScheduleId(schedule.id));
-        self.world.service.cancel(&caller(), flag, id, None).await.map(drop)
+        let cancellation = Cancellation { flag, id, reason: None };
+        self.world.service.cancel(&caller(), &cancellation).await.map(drop)
     }
 
     async fn delete(&self, flag: usize) {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use flag_schedules::domain::schedule::{ScheduleId, Status, StoredStatus};
-use flag_schedules::error::ServiceError;
+use flag_schedules::domain::schedule::{Cancellation, ScheduleId, Status, StoredStatus};
+use flag_schedules::ports::schedules::ScheduleError;
 use harness::api::{Api, tick_event};
 use harness::lambda::Function;
 use serde_json::{Value, json};
@@ -53,7 +53,8 @@ async fn a_thousand_races_of_a_cancel_and_a_tick_have_one_winner_each() {
             if round % 2 == 0 { (head_start, Duration::ZERO) } else { (Duration::ZERO, head_start) };
         let cancel = async {
             tokio::time::sleep(cancel_after).await;
-            world.service.cancel(&caller(), address("a"), ScheduleId(id), None).await
+            let cancellation = Cancellation { flag: address("a"), id: ScheduleId(id), reason: None };
+            world.service.cancel(&caller(), &cancellation).await
         };
         let tick = async {
             tokio::time::sleep(tick_after).await;
@@ -65,7 +66,7 @@ async fn a_thousand_races_of_a_cancel_and_a_tick_have_one_winner_each() {
         let told = told(&world).await;
         let (won, became, stands) = match &answer {
             Ok(schedule) => (true, "cancelled", schedule.status.clone()),
-            Err(ServiceError::NotPending(schedule)) => (false, "applied", schedule.status.clone()),
+            Err(ScheduleError::NotPending(schedule)) => (false, "applied", schedule.status.clone()),
             Err(error) => panic!("round {round}: {error}"),
         };
         cancelled += u32::from(won);

@@ -1,6 +1,6 @@
 //! One flag that runs into the database's time limits, among two hundred: it is left alone, and the others are done.
 
-use flag_schedules::error::StoreError;
+use flag_schedules::ports::store_error::StoreError;
 use flag_schedules::processor::{TickError, TickReport};
 use harness::postgres::SERVICE_ROLE;
 

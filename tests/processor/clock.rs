@@ -11,7 +11,7 @@ use flag_schedules::http::problem::Problem;
 use flag_schedules::http::request::Request;
 use flag_schedules::http::views::{Reply, ScheduleView};
 use flag_schedules::lambda;
-use flag_schedules::service::Creating;
+use flag_schedules::service::Created;
 use harness::api::Api;
 use serde_json::{Value, json};
 
@@ -34,10 +34,10 @@ async fn create(app: &App, request: &Request) -> Result<Reply, Problem> {
     let wrong: i64 = environment(WRONG).unwrap().parse().unwrap();
     let now = Timestamp::truncate(app.now().to_utc() + TimeDelta::seconds(wrong));
     let caller = app.authenticate(request).await?;
-    let (flag, schedule, key) = request.creation(now)?;
-    Ok(match app.schedules.create(&caller, flag, schedule, key).await? {
-        Creating::Created(schedule) => Reply::created(schedule)?,
-        Creating::Replayed(schedule) => Reply::ok(&ScheduleView::from(schedule))?,
+    let schedule = request.new_schedule(now)?;
+    Ok(match app.schedules.create(&caller, &schedule).await? {
+        Created::New(schedule) => Reply::created(schedule)?,
+        Created::Replayed(schedule) => Reply::ok(&ScheduleView::from(schedule))?,
     })
 }
 

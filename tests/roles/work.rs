@@ -175,7 +175,7 @@ async fn a_database_without_the_file_s_mark_keeps_its_own_ways() {
 #[tokio::test]
 async fn the_limits_of_the_roles_are_in_force_and_nest() {
     let database = deployed().await;
-    let service_limit = flag_schedules::adapters::postgres::connection::STATEMENT_LIMIT.as_millis();
+    let service_limit = flag_schedules::adapters::postgres::retry::STATEMENT_LIMIT.as_millis();
     // Milliseconds: a lock's, a statement's, an idle transaction's.
     for (role, expected) in [
         (API, [2_000, 4_000, 10_000]),

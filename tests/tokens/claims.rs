@@ -2,10 +2,9 @@
 
 use std::sync::LazyLock;
 
-use flag_schedules::config::ClaimSettings;
 use flag_schedules::domain::time::Timestamp;
 use flag_schedules::http::keys::KeySet;
-use flag_schedules::http::token::{Identity, check_claims, check_header, check_signature};
+use flag_schedules::http::token::{ClaimSettings, Identity, check_claims, check_header, check_signature};
 use harness::tokens::Keys;
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flag_schedules::adapters::https::Https;
-use flag_schedules::ports::KeyServer as _;
+use flag_schedules::ports::key_server::KeyServer as _;
 use harness::background;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;

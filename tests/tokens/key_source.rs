@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use flag_schedules::domain::time::Timestamp;
-use flag_schedules::error::Source;
+use flag_schedules::error::BoxError;
 use flag_schedules::http::keys::{FIRST_FETCH_INTERVAL, KeySource, Keys, REFRESH_INTERVAL};
 use flag_schedules::http::problem::RETRY_AFTER_SECONDS;
-use flag_schedules::ports::{Clock, KeyServer};
+use flag_schedules::ports::clock::Clock;
+use flag_schedules::ports::key_server::KeyServer;
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -38,7 +39,7 @@ impl Clock for Bench {
 
 #[async_trait]
 impl KeyServer for Bench {
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, Source> {
+    async fn fetch(&self, url: &str) -> Result<Vec<u8>, BoxError> {
         assert_eq!(url, "https://id.example.test/jwks.json");
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.answers.acquire().await?.forget();

@@ -1,17 +1,13 @@
-//! `DELETE /api/admin/flags/{flagKey}/schedule/{scheduleId}`: an admin takes a pending schedule back.
+//! `DELETE /api/admin/flags/{flagKey}/schedule/{scheduleId}`: an admin cancels a pending schedule.
 
 use flag_schedules::app::App;
 use flag_schedules::http::problem::Problem;
 use flag_schedules::http::request::Request;
 use flag_schedules::http::views::{Reply, ScheduleView};
 
-/// Answers one request: 200 with the cancelled schedule, or 409 with the schedule as it now stands.
-///
-/// # Errors
-/// The problem that the caller is told.
+/// Responds with 200 and the cancelled schedule, or with 409 and the schedule in its current state.
 pub async fn handle(app: &App, request: &Request) -> Result<Reply, Problem> {
     let caller = app.authenticate(request).await?;
-    let (flag, id, reason) = request.cancellation()?;
-    let cancelled = app.schedules.cancel(&caller, flag, id, reason).await?;
+    let cancelled = app.schedules.cancel(&caller, &request.cancellation()?).await?;
     Ok(Reply::ok(&ScheduleView::from(cancelled))?)
 }

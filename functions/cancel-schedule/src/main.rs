@@ -5,6 +5,6 @@ use flag_schedules::lambda;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    // A bad setting stops the function here, before any request.
+    // An invalid setting stops the function here, before any request.
     lambda::serve(|| App::start("cancel-schedule"), cancel_schedule::handle).await
 }

@@ -4,18 +4,15 @@ use flag_schedules::app::App;
 use flag_schedules::http::problem::Problem;
 use flag_schedules::http::request::Request;
 use flag_schedules::http::views::{Reply, ScheduleView};
-use flag_schedules::service::Creating;
+use flag_schedules::service::Created;
 
-/// Answers one request: 201 with the pending schedule, or 200 with the one that an earlier request with the same
-/// `Idempotency-Key` has created, as it now stands.
-///
-/// # Errors
-/// The problem that the caller is told.
+/// Responds with 201 and the pending schedule, or with 200 and the schedule that an earlier request with the same
+/// `Idempotency-Key` created, in its current state.
 pub async fn handle(app: &App, request: &Request) -> Result<Reply, Problem> {
     let caller = app.authenticate(request).await?;
-    let (flag, schedule, key) = request.creation(app.now())?;
-    Ok(match app.schedules.create(&caller, flag, schedule, key).await? {
-        Creating::Created(schedule) => Reply::created(schedule)?,
-        Creating::Replayed(schedule) => Reply::ok(&ScheduleView::from(schedule))?,
+    let schedule = request.new_schedule(app.now())?;
+    Ok(match app.schedules.create(&caller, &schedule).await? {
+        Created::New(schedule) => Reply::created(schedule)?,
+        Created::Replayed(schedule) => Reply::ok(&ScheduleView::from(schedule))?,
     })
 }

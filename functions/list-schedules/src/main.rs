@@ -1,10 +1,10 @@
 //! The `list-schedules` function: builds what outlives a request, and serves.
 
-use flag_schedules::app::App;
+use flag_schedules::app::ReadApp;
 use flag_schedules::lambda;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    let app = App::start("list-schedules")?; // a bad setting stops the function here, before any request
+    let app = ReadApp::start()?; // an invalid setting stops the function here, before any request
     lambda::serve_reads(&app, list_schedules::handle).await
 }

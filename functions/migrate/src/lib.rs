@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use flag_schedules::adapters::https::Https;
 use flag_schedules::adapters::postgres::migrate::{Migrated, migrate};
-use flag_schedules::config::DatabaseSettings;
-use flag_schedules::error::{Source, chain};
+use flag_schedules::adapters::postgres::settings::DatabaseSettings;
+use flag_schedules::error::{BoxError, chain};
 use flag_schedules::lambda::{Diagnostic, LambdaEvent, deadline_of};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ fn report(migrated: &Migrated) -> Value {
     json!({"applied": migrated.applied, "schema_version": migrated.schema_version})
 }
 
-async fn answer(resource: &CustomResource, outcome: &Result<Value, String>) -> Result<(), Source> {
+async fn answer(resource: &CustomResource, outcome: &Result<Value, String>) -> Result<(), BoxError> {
     let (status, reason) = match outcome {
         Ok(_) => ("SUCCESS", "the schema is up to date".to_owned()),
         Err(reason) => ("FAILED", shortened(reason)),

@@ -1,11 +1,13 @@
 //! The `migrate` function: reads the settings, and serves.
 
-use flag_schedules::config::{DatabaseSettings, LogSettings, environment};
+use flag_schedules::adapters::postgres::settings::DatabaseSettings;
+use flag_schedules::config::environment;
 use flag_schedules::lambda;
+use flag_schedules::logging::{self, LogSettings};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    lambda::start_logging(&LogSettings::read(&environment));
-    let settings = DatabaseSettings::read(&environment)?; // a bad setting stops the function here
+    logging::start(&LogSettings::read(&environment));
+    let settings = DatabaseSettings::read(&environment)?; // an invalid setting stops the function here
     lambda::serve_events(async |event| migrate::handle(&settings, event).await).await
 }

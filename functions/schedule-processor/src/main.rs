@@ -5,6 +5,6 @@ use flag_schedules::lambda;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
-    let app = ProcessorApp::start("schedule-processor")?; // a bad setting stops the function here, before any tick
+    let app = ProcessorApp::start("schedule-processor")?; // an invalid setting stops the function here, before any tick
     lambda::serve_events(async |event| schedule_processor::handle(&app, event).await).await
 }

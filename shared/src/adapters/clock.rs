@@ -3,7 +3,7 @@
 use chrono::Utc;
 
 use crate::domain::time::Timestamp;
-use crate::ports::Clock;
+use crate::ports::clock::Clock;
 
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]

@@ -16,9 +16,9 @@ use aws_sdk_cloudwatchlogs::operation::put_log_events::PutLogEventsError;
 use aws_sdk_cloudwatchlogs::types::{InputLogEvent, RejectedLogEventsInfo};
 use tokio::sync::OnceCell;
 
-use crate::domain::delivery::LogEvent;
-use crate::error::{PutError, Source};
-use crate::ports::AuditLog;
+use crate::config::{Lookup, SettingError, error, optional};
+use crate::error::BoxError;
+use crate::ports::audit_log::{AuditLog, LogEvent, PutError};
 
 /// One call may take this long; the caller's deadline comes on top. Slow answers are waited for: what is given up may be
 /// stored, and is sent again later.
@@ -41,15 +41,29 @@ const ACCEPTED_BEFORE: &str = "DataAlreadyAcceptedException";
 /// How a call failed.
 enum Failure {
     /// Refused, or never sent: nothing is stored. Another attempt may fare better.
-    Again(Source),
+    Again(BoxError),
     /// Refused for a reason that another attempt would meet too.
-    Refused(Source),
+    Refused(BoxError),
     /// The log stream or its group is missing.
-    Missing(Source),
+    Missing(BoxError),
     /// Something in the batch is at fault.
-    Invalid(Source),
+    Invalid(BoxError),
     /// Sent, and nothing is known.
-    Ambiguous(Source),
+    Ambiguous(BoxError),
+}
+
+/// The audit log group, from `AUDIT_LOG_GROUP`.
+///
+/// # Errors
+/// [`SettingError`] when it is not a name that CloudWatch Logs accepts: it would refuse every event for it.
+pub fn audit_log_group(lookup: Lookup<'_>) -> Result<String, SettingError> {
+    let group = optional(lookup, "AUDIT_LOG_GROUP").unwrap_or_else(|| "/flag-schedules/audit".to_owned());
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/#".contains(c);
+    if group.len() <= 512 && group.chars().all(allowed) {
+        Ok(group)
+    } else {
+        Err(error("AUDIT_LOG_GROUP", "is not a log group name; it must be 1 to 512 of a-z A-Z 0-9 . _ - / #"))
+    }
 }
 
 /// One stream of the audit log group.
@@ -255,5 +269,13 @@ mod tests {
                 assert!(!all || rejected.len() == len, "{old:?} {expired:?} {new:?}: {rejected:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_log_group_that_cloudwatch_would_refuse_is_refused_at_start() {
+        let group = |name: &str| audit_log_group(&|_| Some(name.to_owned()));
+        assert_eq!(group("/a/b-c_d.e#1").unwrap(), "/a/b-c_d.e#1");
+        assert!(group("with space").is_err());
+        assert_eq!(audit_log_group(&|_| None).unwrap(), "/flag-schedules/audit");
     }
 }

@@ -14,8 +14,8 @@ use hyper_util::rt::TokioExecutor;
 use lambda_http::http::Request;
 use tokio::time::timeout;
 
-use crate::error::Source;
-use crate::ports::KeyServer;
+use crate::error::BoxError;
+use crate::ports::key_server::KeyServer;
 
 /// One request with its answer may take this long.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -33,7 +33,7 @@ impl Https {
     ///
     /// # Errors
     /// Whatever went wrong, an answer other than 2xx included; never with the address's query, which may be a secret.
-    pub async fn send(self, method: &str, url: &str, body: Vec<u8>) -> Result<Vec<u8>, Source> {
+    pub async fn send(self, method: &str, url: &str, body: Vec<u8>) -> Result<Vec<u8>, BoxError> {
         let request = Request::builder().method(method).uri(url).body(Full::new(Cursor::new(body)))?;
         timeout(LIMIT, async {
             let response = client()?.request(request).await?;
@@ -48,7 +48,7 @@ impl Https {
     }
 }
 
-fn client() -> Result<Client<HttpsConnector<HttpConnector>, Body>, Source> {
+fn client() -> Result<Client<HttpsConnector<HttpConnector>, Body>, BoxError> {
     let connector = HttpsConnectorBuilder::new()
         .with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider())?
         .https_or_http()
@@ -59,7 +59,7 @@ fn client() -> Result<Client<HttpsConnector<HttpConnector>, Body>, Source> {
 
 #[async_trait]
 impl KeyServer for Https {
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, Source> {
+    async fn fetch(&self, url: &str) -> Result<Vec<u8>, BoxError> {
         self.send("GET", url, Vec::new()).await
     }
 }

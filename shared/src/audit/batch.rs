@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::domain::delivery::LogEvent;
+use crate::ports::audit_log::LogEvent;
 
 /// Events in one batch, at most.
 pub const MAX_EVENTS: usize = 10_000;

@@ -4,8 +4,10 @@
 //! is in the outbox, or in memory and in the function's own log, until the audit log has it. [`delivery`] sends events,
 //! [`sweep`] says when.
 
-pub mod batch;
-pub mod delivery;
+mod batch;
+mod delivery;
+pub mod render;
+mod send_state;
 pub mod sweep;
 #[cfg(test)]
 mod tests;
@@ -14,9 +16,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use render::log_event;
+
 use crate::domain::audit_event::{AuditEvent, EventId};
-use crate::domain::delivery::LogEvent;
-use crate::ports::{AuditLog, AuditOutbox, Clock, EventJournal};
+use crate::ports::audit_log::AuditLog;
+use crate::ports::audit_log::LogEvent;
+use crate::ports::clock::Clock;
+use crate::ports::outbox::{AuditOutbox, EventJournal};
 
 /// So many ids of events in the outbox are remembered; what is forgotten is the sweep's.
 const MAX_WRITTEN: usize = 100_000;
@@ -75,7 +81,7 @@ impl AuditTrail {
     }
 
     /// Takes note of an event that is in the outbox.
-    pub fn written(&self, event_id: EventId) {
+    pub fn enqueue_stored(&self, event_id: EventId) {
         let mut waiting = self.waiting();
         waiting.written.push_back(event_id);
         if waiting.written.len() > MAX_WRITTEN {
@@ -84,10 +90,10 @@ impl AuditTrail {
     }
 
     /// Takes the events of a committed change that have no outbox row, as many as there are: the next flush sends them.
-    pub fn send_directly(&self, events: Vec<AuditEvent>) {
+    pub fn enqueue_direct(&self, events: Vec<AuditEvent>) {
         let direct = events.into_iter().map(|event| DirectEvent {
             event_id: event.event_id,
-            event: delivery::log_event(&event),
+            event: log_event(&event),
             refused_before: false,
             unanswered: 0,
             not_before: None,
@@ -111,7 +117,7 @@ impl EventJournal for AuditTrail {
         tracing::error!(
             event_id = %event.event_id.0,
             reason,
-            audit_event = %delivery::render(event),
+            audit_event = %render::render(event),
             "the audit outbox could not be written; the event is sent directly after the change has committed"
         );
     }

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::delivery::Carrier;
+use super::delivery::Sender;
 use super::{AuditTrail, DirectEvent};
 use crate::domain::audit_event::EventId;
-use crate::domain::delivery::{Carried, Fate, Selection};
 use crate::error::chain;
+use crate::ports::outbox::{DeliveryCounts, DeliveryOutcome, Selection};
 
 /// Rows held by one transaction of a delivery, at most, and direct events sent at a time: about a megabyte of events.
 const HOLD: u16 = 1_000;
@@ -28,8 +28,8 @@ const PROMPT_REPEATS: u32 = 2;
 const REPEAT_AFTER: Duration = Duration::from_secs(30);
 
 /// How a delivery from the outbox went.
-struct Delivery {
-    carried: Carried,
+struct DeliveryResult {
+    counts: DeliveryCounts,
     /// Whether it ended before everything had been tried.
     stopped: bool,
     /// What is still in the outbox.
@@ -69,7 +69,7 @@ impl Drop for Taken<'_> {
 impl AuditTrail {
     /// Sends what this process wrote and has not sent yet, all of it, until `deadline`. What could not be sent from the
     /// outbox is left to the sweep; what has no outbox row is kept for the next flush. Never fails.
-    pub async fn flush(&self, deadline: Instant) -> Carried {
+    pub async fn flush(&self, deadline: Instant) -> DeliveryCounts {
         // What is in memory only comes first. If the log does not take it, it would not take the others either.
         let (mut total, stopped) = self.flush_direct(deadline).await;
         if stopped {
@@ -86,7 +86,7 @@ impl AuditTrail {
             }
             let delivery = self.deliver(Selection::These(&written), deadline).await;
             let stopped = delivery.as_ref().is_none_or(|delivery| delivery.stopped);
-            total.add(delivery.map(|delivery| delivery.carried).unwrap_or_default());
+            total.add(delivery.map(|delivery| delivery.counts).unwrap_or_default());
             if stopped {
                 // The sweep has them.
                 self.waiting().written.clear();
@@ -96,8 +96,8 @@ impl AuditTrail {
     }
 
     /// Sends events without an outbox row, in order; says too whether that ended early.
-    async fn flush_direct(&self, deadline: Instant) -> (Carried, bool) {
-        let mut total = Carried::default();
+    async fn flush_direct(&self, deadline: Instant) -> (DeliveryCounts, bool) {
+        let mut total = DeliveryCounts::default();
         // Not now; the others do not wait for these. Returned to the queue after `batch`, and so before it.
         let mut later = Taken::nothing(self);
         let mut fruitless = 0;
@@ -108,31 +108,31 @@ impl AuditTrail {
             }
             let now = Instant::now();
             later.events.extend(batch.events.extract_if(.., |direct| direct.not_before > Some(now)));
-            let carrier = Carrier::new(self);
-            let fates = carrier.carry_direct(&batch.events, deadline).await;
-            for index in carrier.unanswered() {
+            let sender = Sender::new(self);
+            let outcomes = sender.send_direct(&batch.events, deadline).await;
+            for index in sender.unanswered() {
                 batch.events[index].unanswered();
             }
-            fruitless += usize::from(fates.contains(&Fate::Kept));
-            let mut fates = fates.into_iter();
+            fruitless += usize::from(outcomes.contains(&DeliveryOutcome::Kept));
+            let mut outcomes = outcomes.into_iter();
             total.held += batch.events.len();
-            batch.events.retain_mut(|direct| match fates.next() {
-                Some(Fate::Delivered) => {
+            batch.events.retain_mut(|direct| match outcomes.next() {
+                Some(DeliveryOutcome::Delivered) => {
                     total.delivered += 1;
                     false
                 }
                 // It was logged in full.
-                Some(Fate::Dead(_)) => {
+                Some(DeliveryOutcome::Dead(_)) => {
                     total.dead += 1;
                     false
                 }
-                Some(Fate::Refused) => {
+                Some(DeliveryOutcome::Refused) => {
                     direct.refused_before = true;
                     true
                 }
-                Some(Fate::Kept) | None => true,
+                Some(DeliveryOutcome::Kept) | None => true,
             });
-            if carrier.stopped() || fruitless == FRUITLESS_HOLDS {
+            if sender.stopped() || fruitless == FRUITLESS_HOLDS {
                 return (total, true);
             }
             // CloudWatch Logs refused what is still here, and accepted nothing else.
@@ -141,25 +141,25 @@ impl AuditTrail {
     }
 
     /// Sends what others left in the outbox, oldest first, until nothing is left or `deadline`. Never fails.
-    pub async fn sweep(&self, deadline: Instant) -> Carried {
-        let mut total = Carried::default();
+    pub async fn sweep(&self, deadline: Instant) -> DeliveryCounts {
+        let mut total = DeliveryCounts::default();
         // What CloudWatch Logs refused, without accepting anything else, does not keep the others from being sent.
         let mut except = Vec::new();
         let mut fruitless = 0;
         while !self.is_silent() && Instant::now() + CALL_RESERVE.max(self.time_for_an_answer()) < deadline {
             let which = Selection::OlderThan { age: SWEEP_AGE, limit: HOLD, except: &except };
-            let Some(Delivery { carried, stopped, kept }) = self.deliver(which, deadline).await else {
+            let Some(DeliveryResult { counts, stopped, kept }) = self.deliver(which, deadline).await else {
                 break;
             };
-            total.add(carried);
-            if carried.delivered + carried.dead == 0 {
+            total.add(counts);
+            if counts.delivered + counts.dead == 0 {
                 fruitless += 1;
                 if stopped || fruitless == FRUITLESS_HOLDS {
                     break;
                 }
             }
             if !stopped {
-                if carried.held < usize::from(HOLD) {
+                if counts.held < usize::from(HOLD) {
                     break;
                 }
                 except.extend(kept);
@@ -168,12 +168,12 @@ impl AuditTrail {
         total
     }
 
-    async fn deliver(&self, which: Selection<'_>, deadline: Instant) -> Option<Delivery> {
-        let carrier = Carrier::new(self);
-        match self.outbox.deliver(which, &carrier, deadline).await {
-            Ok(carried) => Some(Delivery { carried, stopped: carrier.stopped(), kept: carrier.kept() }),
+    async fn deliver(&self, which: Selection<'_>, deadline: Instant) -> Option<DeliveryResult> {
+        let sender = Sender::new(self);
+        match self.outbox.deliver(which, &sender, deadline).await {
+            Ok(counts) => Some(DeliveryResult { counts, stopped: sender.stopped(), kept: sender.kept() }),
             Err(error) => {
-                if carrier.sent() {
+                if sender.sent() {
                     // Some are stored, and their rows are still there.
                     self.invocation().silent = true;
                 }
@@ -197,7 +197,7 @@ impl DirectEvent {
     }
 }
 
-impl Carried {
+impl DeliveryCounts {
     fn add(&mut self, other: Self) {
         self.held += other.held;
         self.delivered += other.delivered;

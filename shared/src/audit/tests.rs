@@ -9,12 +9,13 @@ use uuid::Uuid;
 use super::AuditTrail;
 use super::batch::MAX_BYTES;
 use crate::domain::admin::{Admin, CallContext, Caller};
-use crate::domain::audit_event::{AuditEvent, Change, EventContext, EventId, EventType};
-use crate::domain::delivery::{Carried, LogEvent};
+use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType, FlagChange};
 use crate::domain::flag::{Environment, FlagKey, FlagState};
 use crate::domain::schedule::{Schedule, ScheduleId, Status, StoredStatus};
 use crate::domain::time::Timestamp;
-use crate::error::PutError;
+use crate::ports::audit_log::LogEvent;
+use crate::ports::audit_log::PutError;
+use crate::ports::outbox::DeliveryCounts;
 
 mod answers;
 mod memory;
@@ -57,12 +58,12 @@ impl Bench {
             old: false,
         };
         let id = row.id;
-        self.trail.written(id);
+        self.trail.enqueue_stored(id);
         self.outbox.rows.lock().unwrap().push(row);
         id
     }
 
-    async fn flush(&self) -> Carried {
+    async fn flush(&self) -> DeliveryCounts {
         self.trail.flush(soon()).await
     }
 
@@ -99,7 +100,7 @@ fn context(event_type: EventType) -> EventContext {
             call: CallContext { request_id: "r".to_owned(), source_ip: None, user_agent: None },
         }),
         EventType::Applied => EventContext {
-            change: Some(Change {
+            change: Some(FlagChange {
                 before: FlagState { enabled: false, rollout_percentage: 0 },
                 after: FlagState { enabled: true, rollout_percentage: 0 },
             }),
@@ -138,9 +139,9 @@ async fn each_type_of_event_is_delivered_and_leaves_the_outbox() {
         let bench = Bench::new(take_all);
         let id = bench.record(event_type, schedule());
 
-        let carried = bench.flush().await;
+        let counts = bench.flush().await;
 
-        assert_eq!(carried, Carried { held: 1, delivered: 1, dead: 0 }, "{event_type:?}");
+        assert_eq!(counts, DeliveryCounts { held: 1, delivered: 1, dead: 0 }, "{event_type:?}");
         let delivered = bench.delivered();
         assert_eq!(delivered[0]["event_type"], event_type.as_str());
         assert_eq!(delivered[0]["event_id"], json!(id));
@@ -197,8 +198,8 @@ async fn with_the_outbox_unreachable_nothing_panics_and_nothing_is_sent() {
     bench.record(EventType::Created, schedule());
     *bench.outbox.broken.lock().unwrap() = true;
 
-    assert_eq!(bench.flush().await, Carried::default());
-    assert_eq!(bench.trail.sweep(soon()).await, Carried::default());
+    assert_eq!(bench.flush().await, DeliveryCounts::default());
+    assert_eq!(bench.trail.sweep(soon()).await, DeliveryCounts::default());
 
     assert!(bench.delivered().is_empty());
     assert_eq!(bench.left().len(), 1);
@@ -211,9 +212,9 @@ async fn an_event_refused_for_its_time_is_sent_again_with_the_time_of_sending() 
     bench.then(move |batch| Ok((0..batch.len()).filter(|index| batch[*index].timestamp_ms < now).collect()));
     bench.record(EventType::Created, schedule());
 
-    let carried = bench.flush().await;
+    let counts = bench.flush().await;
 
-    assert_eq!(carried.delivered, 1);
+    assert_eq!(counts.delivered, 1);
     assert_eq!(bench.log.taken.lock().unwrap()[0].timestamp_ms, now);
     assert_eq!(bench.delivered()[0]["occurred_at"], "2026-02-09T08:00:00.000Z", "inside it stays true");
 }
@@ -226,9 +227,9 @@ async fn an_event_refused_twice_is_dead_with_a_reason_and_blocks_no_other() {
     bench.record(EventType::Created, Schedule { reason: Some("poison".to_owned()), ..schedule() });
     bench.record(EventType::Created, schedule());
 
-    let carried = bench.flush().await;
+    let counts = bench.flush().await;
 
-    assert_eq!(carried, Carried { held: 2, delivered: 1, dead: 1 });
+    assert_eq!(counts, DeliveryCounts { held: 2, delivered: 1, dead: 1 });
     let left = bench.left();
     assert_eq!(left.len(), 1);
     assert!(
@@ -252,9 +253,9 @@ async fn a_refused_batch_is_cut_down_to_the_one_event_at_fault() {
         bench.record(EventType::Created, Schedule { reason, ..schedule() });
     }
 
-    let carried = bench.flush().await;
+    let counts = bench.flush().await;
 
-    assert_eq!(carried, Carried { held: 500, delivered: 499, dead: 1 });
+    assert_eq!(counts, DeliveryCounts { held: 500, delivered: 499, dead: 1 });
     let calls = bench.log.calls.lock().unwrap().len();
     assert!(calls <= 20, "{calls} calls for one culprit among 500");
 }
@@ -266,9 +267,9 @@ async fn an_event_too_large_for_the_log_is_dead_and_never_sent() {
     bench.record(EventType::Failed, Schedule { updates: huge.into(), ..schedule() });
     bench.record(EventType::Failed, schedule());
 
-    let carried = bench.flush().await;
+    let counts = bench.flush().await;
 
-    assert_eq!(carried, Carried { held: 2, delivered: 1, dead: 1 });
+    assert_eq!(counts, DeliveryCounts { held: 2, delivered: 1, dead: 1 });
 }
 
 #[tokio::test]
@@ -278,9 +279,9 @@ async fn a_row_that_cannot_be_read_is_dead_and_blocks_no_other() {
     bench.record(EventType::Created, schedule());
     bench.outbox.rows.lock().unwrap()[0].schedule = None;
 
-    let carried = bench.flush().await;
+    let counts = bench.flush().await;
 
-    assert_eq!(carried, Carried { held: 2, delivered: 1, dead: 1 });
+    assert_eq!(counts, DeliveryCounts { held: 2, delivered: 1, dead: 1 });
     assert_eq!(bench.left()[0].dead.as_deref(), Some("missing field `id`"));
 }
 
@@ -289,7 +290,7 @@ async fn an_event_without_an_outbox_row_is_sent_directly_and_again_until_it_is_t
     let bench = Bench::new(down);
     let id = EventId::new();
     let event = AuditEvent::of(id, EventType::Created, context(EventType::Created), &schedule()).unwrap();
-    bench.trail.send_directly(vec![event]);
+    bench.trail.enqueue_direct(vec![event]);
 
     bench.flush().await;
     assert!(bench.delivered().is_empty());
@@ -350,9 +351,9 @@ async fn a_sweep_goes_on_as_long_as_it_gets_somewhere() {
     }
     bench.age_all();
 
-    let carried = bench.trail.sweep(soon()).await;
+    let counts = bench.trail.sweep(soon()).await;
 
-    assert_eq!(carried.delivered, 3);
+    assert_eq!(counts.delivered, 3);
     assert!(bench.left().is_empty());
 }
 
@@ -364,8 +365,8 @@ async fn a_sweep_that_gets_nowhere_ends() {
     }
     bench.age_all();
 
-    let carried = bench.trail.sweep(soon()).await;
+    let counts = bench.trail.sweep(soon()).await;
 
-    assert_eq!(carried.delivered, 0);
+    assert_eq!(counts.delivered, 0);
     assert_eq!(bench.log.calls.lock().unwrap().len(), 1, "one attempt is enough to see that the log is down");
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use thiserror::Error;
 
-use super::audit_event::Change;
+use super::audit_event::FlagChange;
 use super::flag::{FlagId, FlagState};
 use super::schedule::{ScheduleId, Updates, UpdatesError};
 use super::time::Timestamp;
@@ -34,7 +34,7 @@ pub struct DueSchedule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Applied, with the flag before and after.
-    Applied(Change),
+    Applied(FlagChange),
     /// Not applied, and never will be.
     Failed(Failure),
 }
@@ -92,7 +92,7 @@ pub fn decide(state: FlagState, due: &[DueSchedule], now: Timestamp) -> (FlagSta
             Ok(updates) => {
                 let before = current;
                 current = updated(before, updates);
-                Outcome::Applied(Change { before, after: current })
+                Outcome::Applied(FlagChange { before, after: current })
             }
             Err(failure) => Outcome::Failed(failure),
         })
@@ -164,8 +164,8 @@ mod tests {
         assert_eq!(
             outcomes,
             [
-                Outcome::Applied(Change { before: OFF, after: middle }),
-                Outcome::Applied(Change { before: middle, after: last }),
+                Outcome::Applied(FlagChange { before: OFF, after: middle }),
+                Outcome::Applied(FlagChange { before: middle, after: last }),
             ]
         );
     }

@@ -119,7 +119,7 @@ pub struct SystemRequest {
 
 /// A flag before and after a schedule was applied to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
+pub struct FlagChange {
     /// The flag's state before.
     pub before: FlagState,
     /// The flag's state after.
@@ -135,7 +135,7 @@ pub struct EventContext {
     pub request: RequestFacts,
     /// What became of the flag; for applied schedules only.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub change: Option<Change>,
+    pub change: Option<FlagChange>,
 }
 
 impl EventContext {
@@ -149,6 +149,15 @@ impl EventContext {
         }
     }
 
+    /// The admin's user id.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&str> {
+        match &self.actor {
+            Actor::Admin { user_id, .. } => Some(user_id),
+            Actor::System { .. } => None,
+        }
+    }
+
     /// The processor's act.
     #[must_use]
     pub fn of_processor(request_id: &str) -> Self {
@@ -157,6 +166,30 @@ impl EventContext {
             request: RequestFacts::System(SystemRequest { request_id: request_id.to_owned() }),
             change: None,
         }
+    }
+}
+
+/// An event whose schedule has not been stored yet: what the database does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventDraft {
+    pub id: EventId,
+    pub event_type: EventType,
+    pub context: EventContext,
+}
+
+impl EventDraft {
+    /// The draft of an admin's action.
+    #[must_use]
+    pub fn of_admin(event_type: EventType, caller: &Caller) -> Self {
+        Self { id: EventId::new(), event_type, context: EventContext::of_admin(caller) }
+    }
+
+    /// The event, with the schedule as stored.
+    ///
+    /// # Errors
+    /// [`IncompleteEvent`].
+    pub fn complete(&self, schedule: &Schedule) -> Result<AuditEvent, IncompleteEvent> {
+        AuditEvent::of(self.id, self.event_type, self.context.clone(), schedule)
     }
 }
 
@@ -208,7 +241,7 @@ pub struct AuditEvent {
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel_reason: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    change: Option<Change>,
+    change: Option<FlagChange>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lateness_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,9 +5,7 @@
 pub mod admin;
 pub mod apply;
 pub mod audit_event;
-pub mod delivery;
 pub mod flag;
 pub mod schedule;
-pub mod step;
 pub mod text;
 pub mod time;

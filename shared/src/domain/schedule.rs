@@ -21,6 +21,14 @@ pub const MAX_DAYS_AHEAD: i64 = 366;
 #[serde(transparent)]
 pub struct ScheduleId(pub Uuid);
 
+impl ScheduleId {
+    /// A new UUIDv7.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
 impl fmt::Display for ScheduleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -206,16 +214,23 @@ fn percentage(value: &Value) -> Option<u8> {
     (number.fract() == 0.0 && (0.0..=100.0).contains(&number)).then_some(number as u8)
 }
 
-/// What an admin asks for, checked.
+/// A valid request for a create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSchedule {
-    /// When the change is due.
+    pub flag: FlagAddress,
     pub scheduled_at: Timestamp,
-    /// After this the change is not applied any more; later than `scheduled_at`.
+    /// After this the change is no longer applied; later than `scheduled_at`.
     pub apply_by: Option<Timestamp>,
-    /// What to change.
     pub updates: Updates,
-    /// Why.
+    pub reason: Option<String>,
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+/// A valid request for a cancel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cancellation {
+    pub flag: FlagAddress,
+    pub id: ScheduleId,
     pub reason: Option<String>,
 }
 

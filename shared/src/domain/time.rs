@@ -149,6 +149,16 @@ impl Visitor<'_> for TimestampVisitor {
     }
 }
 
+/// A point in time exactly as PostgreSQL stores it: microseconds since 2000, whose extremes are the infinities. For
+/// positions in an order, where a truncated or clamped time would repeat or skip rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StoredMicros(pub i64);
+
+impl StoredMicros {
+    pub const INFINITY: Self = Self(i64::MAX);
+    pub const MINUS_INFINITY: Self = Self(i64::MIN);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,10 +7,9 @@ use lambda_http::http::HeaderMap;
 use super::keys::Keys;
 use super::problem::Problem;
 use super::request::Request;
-use super::token::{TokenError, check_claims, check_header, check_signature};
-use crate::config::ClaimSettings;
+use super::token::{ClaimSettings, TokenError, check_claims, check_header, check_signature};
 use crate::domain::admin::Caller;
-use crate::ports::Clock;
+use crate::ports::clock::Clock;
 
 /// Verifies tokens.
 pub struct Authenticator {

@@ -3,91 +3,99 @@
 use chrono::TimeDelta;
 use serde_json::{Map, Value};
 
-use super::problem::InputFault;
-use crate::domain::schedule::{MAX_DAYS_AHEAD, NewSchedule, REASON_MAX, Updates};
+use super::input_error::InputError;
+use crate::domain::flag::FlagAddress;
+use crate::domain::schedule::{IdempotencyKey, MAX_DAYS_AHEAD, NewSchedule, REASON_MAX, Updates};
 use crate::domain::text::check_prose;
 use crate::domain::time::Timestamp;
 
+/// The largest body, in bytes.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
+
 const FIELDS: [&str; 4] = ["scheduled_at", "updates", "apply_by", "reason"];
 
-/// Reads what an admin asks for. What is not after `not_before`, or too far after it, is refused here already, by the
-/// function's clock; without it, that is left to the database, whose clock decides in any case.
-///
-/// # Errors
-/// Every fault found.
-pub fn new_schedule(value: &Value, not_before: Option<Timestamp>) -> Result<NewSchedule, Vec<InputFault>> {
+/// Reads the body of a create; adds every error found to `errors`. A time that is not after `not_before`, or too far after
+/// it, is rejected early by the function's clock; without it, only the database's clock decides.
+pub(super) fn new_schedule(
+    value: &Value,
+    flag: Option<FlagAddress>,
+    idempotency_key: Option<IdempotencyKey>,
+    not_before: Option<Timestamp>,
+    errors: &mut Vec<InputError>,
+) -> Option<NewSchedule> {
     let Value::Object(fields) = value else {
-        return Err(vec![InputFault::in_body(&[], "must be an object with `scheduled_at` and `updates`")]);
+        errors.push(InputError::in_body(&[], "must be an object with `scheduled_at` and `updates`"));
+        return None;
     };
-    let mut faults = unknown_fields(fields, &FIELDS);
-    let scheduled_at = scheduled_at(fields, not_before, &mut faults);
-    let updates = updates(fields, &mut faults);
-    let apply_by = apply_by(fields, scheduled_at, &mut faults);
-    let reason = reason(fields, &mut faults);
-    match (scheduled_at, updates) {
-        (Some(scheduled_at), Some(updates)) if faults.is_empty() => {
-            Ok(NewSchedule { scheduled_at, apply_by, updates, reason })
-        }
-        _ => Err(faults),
-    }
+    errors.extend(unknown_fields(fields, &FIELDS));
+    let scheduled_at = scheduled_at(fields, not_before, errors);
+    let updates = updates(fields, errors);
+    let apply_by = apply_by(fields, scheduled_at, errors);
+    let reason = reason(fields, errors);
+    Some(NewSchedule {
+        flag: flag?,
+        scheduled_at: scheduled_at?,
+        apply_by,
+        updates: updates?,
+        reason,
+        idempotency_key,
+    })
 }
 
-/// Reads the reason for a cancel.
-///
-/// # Errors
-/// Every fault found.
-pub fn cancel_reason(value: &Value) -> Result<Option<String>, Vec<InputFault>> {
+/// Reads the reason for a cancel; adds every error found to `errors`.
+pub(super) fn cancel_reason(value: &Value, errors: &mut Vec<InputError>) -> Option<String> {
     let Value::Object(fields) = value else {
-        return Err(vec![InputFault::in_body(&[], "must be an object, with `reason` or empty")]);
+        errors.push(InputError::in_body(&[], "must be an object, with `reason` or empty"));
+        return None;
     };
-    let mut faults = unknown_fields(fields, &["reason"]);
-    let reason = reason(fields, &mut faults);
-    if faults.is_empty() { Ok(reason) } else { Err(faults) }
+    let before = errors.len();
+    errors.extend(unknown_fields(fields, &["reason"]));
+    reason(fields, errors).filter(|_| errors.len() == before)
 }
 
-fn unknown_fields(fields: &Map<String, Value>, known: &[&str]) -> Vec<InputFault> {
+fn unknown_fields(fields: &Map<String, Value>, known: &[&str]) -> Vec<InputError> {
     let unknown = fields.keys().filter(|key| !known.contains(&key.as_str()));
     let known = known.join("`, `");
     unknown
-        .map(|key| InputFault::in_body(&[key], format!("is not a known field; there are `{known}`")))
+        .map(|key| InputError::in_body(&[key], format!("is not a known field; there are `{known}`")))
         .collect()
 }
 
 fn scheduled_at(
     fields: &Map<String, Value>,
     not_before: Option<Timestamp>,
-    faults: &mut Vec<InputFault>,
+    errors: &mut Vec<InputError>,
 ) -> Option<Timestamp> {
-    let mut refuse = |detail: String| faults.push(InputFault::in_body(&["scheduled_at"], detail));
+    let mut reject = |detail: String| errors.push(InputError::in_body(&["scheduled_at"], detail));
     let Some(value) = fields.get("scheduled_at") else {
-        refuse("is missing; give the time of the change, such as 2026-02-09T09:00:00Z".to_owned());
+        reject("is missing; give the time of the change, such as 2026-02-09T09:00:00Z".to_owned());
         return None;
     };
     let Some(time) = time(value) else {
-        refuse(NOT_A_TIME.to_owned());
+        reject(NOT_A_TIME.to_owned());
         return None;
     };
     match not_before {
-        Some(now) if time <= now => refuse(format!("must be later than now ({now})")),
+        Some(now) if time <= now => reject(format!("must be later than now ({now})")),
         Some(now) if time.since(now) > TimeDelta::days(MAX_DAYS_AHEAD) => {
-            refuse(format!("must be at most {MAX_DAYS_AHEAD} days ahead"));
+            reject(format!("must be at most {MAX_DAYS_AHEAD} days ahead"));
         }
         _ => {}
     }
     Some(time)
 }
 
-fn updates(fields: &Map<String, Value>, faults: &mut Vec<InputFault>) -> Option<Updates> {
+fn updates(fields: &Map<String, Value>, errors: &mut Vec<InputError>) -> Option<Updates> {
     let Some(value) = fields.get("updates") else {
         let detail = "is missing; give `enabled` (boolean) and/or `rollout_percentage` (integer 0 to 100)";
-        faults.push(InputFault::in_body(&["updates"], detail));
+        errors.push(InputError::in_body(&["updates"], detail));
         return None;
     };
     Updates::parse(value)
-        .map_err(|errors| {
-            faults.extend(errors.iter().map(|error| match error.field() {
-                Some(field) => InputFault::in_body(&["updates", field], error.to_string()),
-                None => InputFault::in_body(&["updates"], error.to_string()),
+        .map_err(|found| {
+            errors.extend(found.iter().map(|error| match error.field() {
+                Some(field) => InputError::in_body(&["updates", field], error.to_string()),
+                None => InputError::in_body(&["updates"], error.to_string()),
             }));
         })
         .ok()
@@ -96,28 +104,28 @@ fn updates(fields: &Map<String, Value>, faults: &mut Vec<InputFault>) -> Option<
 fn apply_by(
     fields: &Map<String, Value>,
     scheduled_at: Option<Timestamp>,
-    faults: &mut Vec<InputFault>,
+    errors: &mut Vec<InputError>,
 ) -> Option<Timestamp> {
     let value = fields.get("apply_by").filter(|value| !value.is_null())?;
     let time = time(value);
     match (time, scheduled_at) {
-        (None, _) => faults.push(InputFault::in_body(&["apply_by"], NOT_A_TIME)),
+        (None, _) => errors.push(InputError::in_body(&["apply_by"], NOT_A_TIME)),
         (Some(apply_by), Some(scheduled_at)) if apply_by <= scheduled_at => {
-            faults.push(InputFault::in_body(&["apply_by"], "must be later than `scheduled_at`"));
+            errors.push(InputError::in_body(&["apply_by"], "must be later than `scheduled_at`"));
         }
         (Some(_), _) => {}
     }
     time
 }
 
-fn reason(fields: &Map<String, Value>, faults: &mut Vec<InputFault>) -> Option<String> {
+fn reason(fields: &Map<String, Value>, errors: &mut Vec<InputError>) -> Option<String> {
     let value = fields.get("reason").filter(|value| !value.is_null())?;
     let Value::String(text) = value else {
-        faults.push(InputFault::in_body(&["reason"], "must be a string"));
+        errors.push(InputError::in_body(&["reason"], "must be a string"));
         return None;
     };
     if let Err(error) = check_prose(text, REASON_MAX) {
-        faults.push(InputFault::in_body(&["reason"], error.to_string()));
+        errors.push(InputError::in_body(&["reason"], error.to_string()));
     }
     Some(text.clone())
 }
@@ -133,8 +141,25 @@ fn time(value: &Value) -> Option<Timestamp> {
 mod tests {
     use serde_json::json;
 
-    use super::super::problem::Place;
+    use super::super::input_error::Location;
     use super::*;
+    use crate::domain::flag::{Environment, FlagKey};
+
+    fn new_schedule(value: &Value, not_before: Option<Timestamp>) -> Result<NewSchedule, Vec<InputError>> {
+        let flag = FlagAddress {
+            key: FlagKey::parse("new-checkout".to_owned()).unwrap(),
+            environment: Environment::default(),
+        };
+        let mut errors = Vec::new();
+        let schedule = super::new_schedule(value, Some(flag), None, not_before, &mut errors);
+        schedule.filter(|_| errors.is_empty()).ok_or(errors)
+    }
+
+    fn cancel_reason(value: &Value) -> Result<Option<String>, Vec<InputError>> {
+        let mut errors = Vec::new();
+        let reason = super::cancel_reason(value, &mut errors);
+        if errors.is_empty() { Ok(reason) } else { Err(errors) }
+    }
 
     fn now() -> Option<Timestamp> {
         Timestamp::parse("2026-02-09T09:00:00Z")
@@ -144,8 +169,8 @@ mod tests {
         let mut pointers: Vec<_> = new_schedule(value, now())
             .unwrap_err()
             .into_iter()
-            .map(|fault| match fault.place {
-                Place::Pointer(pointer) => pointer,
+            .map(|error| match error.location {
+                Location::Pointer(pointer) => pointer,
                 place => panic!("not a pointer: {place:?}"),
             })
             .collect();
@@ -238,16 +263,16 @@ mod tests {
             (json!({"reason": "a\0b"}), "/reason"),
             (json!({"Reason": "late"}), "/Reason"),
         ] {
-            let faults = cancel_reason(&body).unwrap_err();
-            assert_eq!(faults.len(), 1, "{body}: {faults:?}");
-            assert_eq!(faults[0].place, Place::Pointer(pointer.to_owned()), "{body}");
+            let errors = cancel_reason(&body).unwrap_err();
+            assert_eq!(errors.len(), 1, "{body}: {errors:?}");
+            assert_eq!(errors[0].location, Location::Pointer(pointer.to_owned()), "{body}");
         }
     }
 
     #[test]
     fn pointers_are_escaped() {
-        let fault = InputFault::in_body(&["updates", "a/b~c"], "");
+        let fault = InputError::in_body(&["updates", "a/b~c"], "");
 
-        assert_eq!(fault.place, Place::Pointer("/updates/a~1b~0c".to_owned()));
+        assert_eq!(fault.location, Location::Pointer("/updates/a~1b~0c".to_owned()));
     }
 }

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use crate::domain::flag::FlagAddress;
 use crate::domain::schedule::{ScheduleId, Status};
-use crate::domain::step::{PagePosition, StoredMicros};
+use crate::domain::time::StoredMicros;
+use crate::ports::schedules::PagePosition;
 
 const VERSION: u8 = 2;
 /// Version, kind of time, time, id, checksum.

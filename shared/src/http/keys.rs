@@ -14,8 +14,9 @@ use thiserror::Error;
 use super::problem::RETRY_AFTER_SECONDS;
 use super::{algorithms, json};
 use crate::domain::time::Timestamp;
-use crate::error::{Source, chain};
-use crate::ports::{Clock, KeyServer};
+use crate::error::{BoxError, chain};
+use crate::ports::clock::Clock;
+use crate::ports::key_server::KeyServer;
 
 /// How long after a fetch the next one may begin, once there are keys: whoever makes up key ids must not make fetches.
 pub const REFRESH_INTERVAL: TimeDelta = TimeDelta::seconds(60);
@@ -222,7 +223,7 @@ impl Keys {
     }
 }
 
-async fn fetch(server: &dyn KeyServer, url: &str) -> Result<KeySet, Source> {
+async fn fetch(server: &dyn KeyServer, url: &str) -> Result<KeySet, BoxError> {
     let text = server.fetch(url).await?;
     KeySet::parse(&text).map_err(|error| format!("what the key server sent {error}").into())
 }

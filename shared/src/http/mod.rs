@@ -2,9 +2,12 @@
 
 pub mod algorithms;
 pub mod auth;
+pub mod auth_settings;
 pub mod body;
 pub mod cursor;
 pub mod event;
+mod input;
+pub mod input_error;
 pub mod json;
 pub mod keys;
 pub mod problem;

@@ -5,57 +5,17 @@
 use lambda_http::http::StatusCode;
 use serde::Serialize;
 
+use super::body::MAX_BODY_BYTES;
 use super::event::EventError;
+use super::input_error::InputError;
 use super::views::ScheduleView;
 use crate::domain::schedule::MAX_DAYS_AHEAD;
-use crate::error::{ServiceError, StoreError, chain};
+use crate::error::chain;
+use crate::ports::schedules::ScheduleError;
+use crate::ports::store_error::StoreError;
 
 /// For how long a caller should wait before it tries again, in seconds.
 pub const RETRY_AFTER_SECONDS: u32 = 2;
-
-/// Where in a request a fault lies.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Place {
-    /// In the body: a JSON pointer (RFC 6901).
-    Pointer(String),
-    /// A path or query parameter.
-    Parameter(String),
-    /// A header.
-    Header(String),
-}
-
-/// One thing that is wrong with a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct InputFault {
-    /// Where.
-    #[serde(flatten)]
-    pub place: Place,
-    /// What would be accepted.
-    pub detail: String,
-}
-
-impl InputFault {
-    /// A fault in the body, below the top level.
-    #[must_use]
-    pub fn in_body(path: &[&str], detail: impl Into<String>) -> Self {
-        let pointer =
-            path.iter().map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect();
-        Self { place: Place::Pointer(pointer), detail: detail.into() }
-    }
-
-    /// A fault in a path or query parameter.
-    #[must_use]
-    pub fn in_parameter(name: &str, detail: impl Into<String>) -> Self {
-        Self { place: Place::Parameter(name.to_owned()), detail: detail.into() }
-    }
-
-    /// A fault in a header.
-    #[must_use]
-    pub fn in_header(name: &str, detail: impl Into<String>) -> Self {
-        Self { place: Place::Header(name.to_owned()), detail: detail.into() }
-    }
-}
 
 /// Why a request was not carried out.
 #[derive(Debug)]
@@ -71,13 +31,13 @@ pub enum Problem {
     /// The body is not JSON.
     InvalidJson(String),
     /// Something in the request breaks a rule: all that does.
-    Invalid(Vec<InputFault>),
+    Invalid(Vec<InputError>),
     /// The body is larger than allowed.
     BodyTooLarge,
     /// The content type is not `application/json`.
     UnsupportedMediaType,
     /// What the service answered.
-    Service(ServiceError),
+    Service(ScheduleError),
     /// The key set cannot be had, so nobody can be told from anybody.
     KeysUnavailable,
     /// The function could not answer in time.
@@ -92,8 +52,8 @@ impl From<EventError> for Problem {
     }
 }
 
-impl From<ServiceError> for Problem {
-    fn from(error: ServiceError) -> Self {
+impl From<ScheduleError> for Problem {
+    fn from(error: ScheduleError) -> Self {
         Self::Service(error)
     }
 }
@@ -117,7 +77,7 @@ pub struct ProblemView {
     pub code: &'static str,
     request_id: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<InputFault>,
+    errors: Vec<InputError>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schedule: Option<Box<ScheduleView>>,
 }
@@ -133,13 +93,13 @@ impl Problem {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Service(error) => match error {
-                ServiceError::NoSuchFlag | ServiceError::NoSuchSchedule => StatusCode::NOT_FOUND,
-                ServiceError::NotPending(_) => StatusCode::CONFLICT,
-                ServiceError::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-                ServiceError::NotInTime { .. } => StatusCode::BAD_REQUEST,
-                ServiceError::Store(StoreError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
-                ServiceError::Store(StoreError::Rejected { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
-                ServiceError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_)) => {
+                ScheduleError::NoSuchFlag | ScheduleError::NoSuchSchedule => StatusCode::NOT_FOUND,
+                ScheduleError::NotPending(_) => StatusCode::CONFLICT,
+                ScheduleError::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+                ScheduleError::NotInTime { .. } => StatusCode::BAD_REQUEST,
+                ScheduleError::Store(StoreError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
+                ScheduleError::Store(StoreError::Rejected { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
+                ScheduleError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_)) => {
                     StatusCode::INTERNAL_SERVER_ERROR
                 }
             },
@@ -159,14 +119,14 @@ impl Problem {
             Self::BodyTooLarge => "body_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::Service(error) => match error {
-                ServiceError::NoSuchFlag => "flag_not_found",
-                ServiceError::NoSuchSchedule => "schedule_not_found",
-                ServiceError::NotPending(_) => "schedule_not_pending",
-                ServiceError::KeyReused => "idempotency_key_reused",
-                ServiceError::NotInTime { .. } => "invalid_request",
-                ServiceError::Store(StoreError::Unavailable(_)) => "service_unavailable",
-                ServiceError::Store(StoreError::Rejected { .. }) => "rejected_by_database",
-                ServiceError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_)) => "internal_error",
+                ScheduleError::NoSuchFlag => "flag_not_found",
+                ScheduleError::NoSuchSchedule => "schedule_not_found",
+                ScheduleError::NotPending(_) => "schedule_not_pending",
+                ScheduleError::KeyReused => "idempotency_key_reused",
+                ScheduleError::NotInTime { .. } => "invalid_request",
+                ScheduleError::Store(StoreError::Unavailable(_)) => "service_unavailable",
+                ScheduleError::Store(StoreError::Rejected { .. }) => "rejected_by_database",
+                ScheduleError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_)) => "internal_error",
             },
             Self::KeysUnavailable | Self::TooSlow => "service_unavailable",
             Self::Bug(_) => "internal_error",
@@ -198,39 +158,39 @@ impl Problem {
             Self::NoToken | Self::BadToken => "Send a valid access token in the header `Authorization: Bearer <token>`.".into(),
             Self::NotAdmin => "The token is valid, but names no group of admins.".into(),
             Self::InvalidJson(reason) => format!("Send one JSON object in UTF-8: {reason}."),
-            Self::Invalid(faults) => match &faults[..] {
+            Self::Invalid(errors) => match &errors[..] {
                 [_] => "One thing has to be corrected; `errors` says which.".into(),
-                faults => format!("{} things have to be corrected; `errors` lists them.", faults.len()),
+                errors => format!("{} things have to be corrected; `errors` lists them.", errors.len()),
             },
-            Self::BodyTooLarge => format!("Send at most {} bytes.", super::request::MAX_BODY_BYTES),
+            Self::BodyTooLarge => format!("Send at most {} bytes.", MAX_BODY_BYTES),
             Self::UnsupportedMediaType => "Send the header `Content-Type: application/json`.".into(),
-            Self::Service(ServiceError::NoSuchFlag) => "There is no flag of this key in this environment; check both (the environment is `production` unless `?environment=` says otherwise).".into(),
-            Self::Service(ServiceError::NoSuchSchedule) => "This flag has no schedule of this id in this environment.".into(),
-            Self::Service(ServiceError::NotPending(schedule)) => format!(
+            Self::Service(ScheduleError::NoSuchFlag) => "There is no flag of this key in this environment; check both (the environment is `production` unless `?environment=` says otherwise).".into(),
+            Self::Service(ScheduleError::NoSuchSchedule) => "This flag has no schedule of this id in this environment.".into(),
+            Self::Service(ScheduleError::NotPending(schedule)) => format!(
                 "The schedule is {} already and cannot be cancelled; `schedule` shows it as it now stands.",
                 schedule.status
             ),
-            Self::Service(ServiceError::KeyReused) => {
+            Self::Service(ScheduleError::KeyReused) => {
                 "This `Idempotency-Key` belongs to another change of this flag; use a new key for a new change.".into()
             }
-            Self::Service(ServiceError::NotInTime { .. }) => Self::Invalid(self.faults()).detail(),
-            Self::Service(ServiceError::Store(StoreError::Rejected { message, .. })) => {
+            Self::Service(ScheduleError::NotInTime { .. }) => Self::Invalid(self.faults()).detail(),
+            Self::Service(ScheduleError::Store(StoreError::Rejected { message, .. })) => {
                 format!("A constraint or a trigger of the database rejected it: {message}")
             }
-            Self::Service(ServiceError::Store(StoreError::Unavailable(_))) | Self::KeysUnavailable | Self::TooSlow => {
+            Self::Service(ScheduleError::Store(StoreError::Unavailable(_))) | Self::KeysUnavailable | Self::TooSlow => {
                 format!("Try again in {RETRY_AFTER_SECONDS} seconds.")
             }
-            Self::Service(ServiceError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_))) | Self::Bug(_) => {
+            Self::Service(ScheduleError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_))) | Self::Bug(_) => {
                 "This is a fault of the service. If it stays, report it with the `request_id`.".into()
             }
         }
     }
 
-    fn faults(&self) -> Vec<InputFault> {
+    fn faults(&self) -> Vec<InputError> {
         match self {
             Self::Invalid(faults) => faults.clone(),
-            Self::MalformedRequest(error) => vec![InputFault::in_body(&[], error.to_string())],
-            Self::Service(ServiceError::NotInTime { database_now }) => vec![InputFault::in_body(
+            Self::MalformedRequest(error) => vec![InputError::in_body(&[], error.to_string())],
+            Self::Service(ScheduleError::NotInTime { database_now }) => vec![InputError::in_body(
                 &["scheduled_at"],
                 format!("must be later than now ({database_now}) and at most {MAX_DAYS_AHEAD} days ahead"),
             )],
@@ -259,7 +219,7 @@ impl Problem {
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         match self {
-            Self::Service(error @ ServiceError::Store(_)) => Some(chain(error)),
+            Self::Service(error @ ScheduleError::Store(_)) => Some(chain(error)),
             Self::Bug(cause) => Some(cause.clone()),
             Self::KeysUnavailable => Some("the key set could not be fetched".to_owned()),
             Self::TooSlow => Some("the handler ran out of time".to_owned()),
@@ -280,7 +240,7 @@ impl Problem {
             request_id: request_id.to_owned(),
             errors,
             schedule: match self {
-                Self::Service(ServiceError::NotPending(schedule)) => Some(Box::new((*schedule).into())),
+                Self::Service(ScheduleError::NotPending(schedule)) => Some(Box::new((*schedule).into())),
                 _ => None,
             },
         }

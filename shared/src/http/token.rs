@@ -15,7 +15,6 @@ use thiserror::Error;
 
 use super::keys::{Fingerprint, KeySet};
 use super::{algorithms, json};
-use crate::config::ClaimSettings;
 use crate::domain::admin::Admin;
 use crate::domain::time::Timestamp;
 
@@ -27,6 +26,21 @@ const MAX_USER_ID: usize = 256;
 const LEEWAY: f64 = 30.0;
 /// The longest time from `iat` to `exp`, in seconds.
 const MAX_LIFETIME: f64 = 24.0 * 60.0 * 60.0;
+
+/// What a token must contain.
+#[derive(Debug, Clone)]
+pub struct ClaimSettings {
+    /// The expected `iss`; unchecked when unset.
+    pub issuer: Option<String>,
+    /// The expected `aud` (or `client_id`); unchecked when unset.
+    pub audience: Option<String>,
+    /// The claim that holds the user id.
+    pub user_id_claim: String,
+    /// The claim that holds the groups.
+    pub groups_claim: String,
+    /// The groups of which an admin has at least one.
+    pub admin_groups: Vec<String>,
+}
 
 /// The rule that a token breaks. For the log: callers are told none of it. Never holds any of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::cursor;
 use crate::domain::flag::{Environment, FlagAddress, FlagKey};
 use crate::domain::schedule::{Schedule, ScheduleId, StoredStatus, StoredUpdates};
-use crate::domain::step::{Page, PageQuery};
 use crate::domain::time::Timestamp;
+use crate::ports::schedules::{Page, PageQuery};
 
 /// What stays as it is in a query parameter: RFC 3986's unreserved characters.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

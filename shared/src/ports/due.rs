@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use super::EventJournal;
+use super::outbox::EventJournal;
+use super::store_error::{Fault, StoreError};
 use crate::domain::apply::Outcome;
 use crate::domain::audit_event::{AuditEvent, EventContext, EventId};
 use crate::domain::flag::FlagId;
 use crate::domain::schedule::ScheduleId;
-use crate::domain::step::StoredMicros;
-use crate::error::{Fault, StoreError};
+use crate::domain::time::StoredMicros;
 
 /// What is due.
 #[async_trait]

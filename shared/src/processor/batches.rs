@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use crate::domain::audit_event::{EventContext, EventId};
 use crate::domain::schedule::ScheduleId;
-use crate::error::{Fault, StoreError, chain};
-use crate::ports::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, EventJournal};
+use crate::error::chain;
+use crate::ports::due::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore};
+use crate::ports::outbox::EventJournal;
+use crate::ports::store_error::{Fault, StoreError};
 
 /// Schedules in one batch, at most: it bounds memory and time, whatever is due.
 pub(super) const BATCH: u16 = 1_000;

@@ -1,21 +1,22 @@
 //! One tick: apply what is due, then deliver audit events.
 
 mod batches;
+mod report;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use thiserror::Error;
+pub use report::{TickError, TickReport};
 
 use crate::audit::AuditTrail;
-use crate::domain::apply::{self, Outcome};
 use crate::domain::audit_event::EventContext;
-use crate::domain::delivery::{AuditBacklog, Carried};
-use crate::error::{StoreError, chain};
-use crate::ports::{AuditOutbox, Batch, DueStore, StillDue};
+use crate::error::chain;
+use crate::ports::due::{Batch, DueStore, StillDue};
+use crate::ports::outbox::AuditOutbox;
+use crate::ports::outbox::{AuditBacklog, DeliveryCounts};
+use crate::ports::store_error::StoreError;
 use batches::Batches;
 
 /// Left of an invocation's time for what follows the work: delivering events, counting what is left, answering.
@@ -39,60 +40,6 @@ pub struct Processor {
     patience: Duration,
 }
 
-/// What a tick did: the invocation's result, and its metrics.
-#[derive(Debug, Default, Serialize)]
-pub struct TickReport {
-    /// Schedules that were applied.
-    pub applied: u64,
-    /// Schedules that failed as `invalid_updates`.
-    pub failed_invalid_updates: u64,
-    /// Schedules that failed as `expired`.
-    pub failed_expired: u64,
-    /// Schedules that failed as `rejected_by_database`.
-    pub failed_rejected_by_database: u64,
-    /// Schedules still due at the end; `null` when it could not be counted.
-    pub still_due: Option<u64>,
-    /// For how long the oldest of them has been due, in milliseconds.
-    pub oldest_due_age_ms: Option<u64>,
-    /// Audit events delivered in this tick.
-    pub audit_delivered: u64,
-    /// Audit events not delivered yet; `null` when it could not be counted.
-    pub audit_backlog: Option<u64>,
-    /// The age of the oldest of them, in milliseconds.
-    pub oldest_audit_event_age_ms: Option<u64>,
-    /// Audit events that can never be delivered.
-    pub audit_dead: Option<u64>,
-    /// Flags that an error kept it from working on; what is due of them is the next tick's.
-    pub flags_left: u64,
-    /// Flags that it passed over at last because somebody else holds a lock on them or on something due of them.
-    pub flags_locked: u64,
-    /// Whether an error ended the work early; what it left is the next tick's.
-    pub interrupted: bool,
-    /// How long applying took, in milliseconds; the rest is delivering events and counting what is left.
-    pub applying_ms: u64,
-    /// How long the tick took, in milliseconds.
-    pub duration_ms: u64,
-}
-
-/// Why a tick did nothing at all, although something was due or it could not know.
-#[derive(Debug, Error)]
-pub enum TickError {
-    /// The store failed, for every flag.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Whatever is due is locked by others.
-    #[error(
-        "nothing was applied: others hold locks on all {flags} flags with something due, or on their schedules"
-    )]
-    AllLocked {
-        /// How many flags that are.
-        flags: u64,
-    },
-    /// The time was up.
-    #[error("nothing was applied: the time of the invocation was up")]
-    OutOfTime,
-}
-
 impl Processor {
     /// A processor over these ports.
     #[must_use]
@@ -113,9 +60,9 @@ impl Processor {
         report.applying_ms = millis(started.elapsed());
 
         let delivery_deadline = before(deadline, ANSWER_RESERVE * 2);
-        let carried = [self.audit.flush(delivery_deadline).await, self.audit.sweep(delivery_deadline).await];
+        let counts = [self.audit.flush(delivery_deadline).await, self.audit.sweep(delivery_deadline).await];
         report.audit_delivered +=
-            carried.iter().map(|Carried { delivered, .. }| count(*delivered)).sum::<u64>();
+            counts.iter().map(|DeliveryCounts { delivered, .. }| count(*delivered)).sum::<u64>();
 
         let out_of_time = match worked {
             Ok(()) => None,
@@ -202,13 +149,13 @@ impl Processor {
         for ended in &batch.ended {
             report.count(&ended.outcome);
             if batch.direct.is_empty() {
-                self.audit.written(ended.event_id);
+                self.audit.enqueue_stored(ended.event_id);
             }
         }
         if !batch.direct.is_empty() {
-            self.audit.send_directly(batch.direct);
-            let carried = self.audit.flush(Instant::now() + DIRECT_LIMIT).await;
-            report.audit_delivered += count(carried.delivered);
+            self.audit.enqueue_direct(batch.direct);
+            let counts = self.audit.flush(Instant::now() + DIRECT_LIMIT).await;
+            report.audit_delivered += count(counts.delivered);
         }
     }
 
@@ -228,27 +175,6 @@ impl Processor {
                 report.audit_dead = Some(dead);
             }
             Err(error) => tracing::error!(error = chain(&error), "the audit backlog could not be counted"),
-        }
-    }
-}
-
-impl TickReport {
-    fn ended(&self) -> u64 {
-        self.applied + self.failed()
-    }
-
-    /// Schedules that failed, for whatever reason.
-    #[must_use]
-    pub fn failed(&self) -> u64 {
-        self.failed_invalid_updates + self.failed_expired + self.failed_rejected_by_database
-    }
-
-    fn count(&mut self, outcome: &Outcome) {
-        match outcome {
-            Outcome::Applied(_) => self.applied += 1,
-            Outcome::Failed(apply::Failure::InvalidUpdates(_)) => self.failed_invalid_updates += 1,
-            Outcome::Failed(apply::Failure::Expired { .. }) => self.failed_expired += 1,
-            Outcome::Failed(apply::Failure::RejectedByDatabase(_)) => self.failed_rejected_by_database += 1,
         }
     }
 }

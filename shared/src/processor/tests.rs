@@ -13,16 +13,18 @@ use super::{Processor, TickError, TickReport};
 use crate::audit::AuditTrail;
 use crate::domain::apply::{DueSchedule, Failure, Outcome, decide};
 use crate::domain::audit_event::{AuditEvent, EventId, EventType};
-use crate::domain::delivery::{AuditBacklog, Carried, LogEvent, Selection};
 use crate::domain::flag::{Environment, FlagId, FlagKey, FlagState};
 use crate::domain::schedule::{Schedule, ScheduleId, Status, StoredStatus};
-use crate::domain::step::StoredMicros;
+use crate::domain::time::StoredMicros;
 use crate::domain::time::Timestamp;
-use crate::error::{Fault, PutError, StoreError};
-use crate::ports::{
-    AuditLog, AuditOutbox, Batch, BatchFailure, BatchRequest, Claim, Clock, Courier, DuePosition, DueStore,
-    EventJournal, StillDue,
-};
+use crate::ports::audit_log::AuditLog;
+use crate::ports::audit_log::LogEvent;
+use crate::ports::audit_log::PutError;
+use crate::ports::clock::Clock;
+use crate::ports::due::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, StillDue};
+use crate::ports::outbox::{AuditBacklog, DeliveryCounts, Selection};
+use crate::ports::outbox::{AuditOutbox, EventJournal, EventSender};
+use crate::ports::store_error::{Fault, StoreError};
 
 /// What is the matter with a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,7 +176,7 @@ impl DueStore for Memory {
                 *self.journal.lock().unwrap() += 1;
                 batch.direct.push(event);
             }
-            batch.ended.push(crate::ports::Ended {
+            batch.ended.push(crate::ports::due::Ended {
                 id: schedule_id(position),
                 flag_id: flag_id(flag),
                 event_id,
@@ -201,8 +203,13 @@ struct NoOutbox;
 
 #[async_trait]
 impl AuditOutbox for NoOutbox {
-    async fn deliver(&self, _: Selection<'_>, _: &dyn Courier, _: Instant) -> Result<Carried, StoreError> {
-        Ok(Carried::default())
+    async fn deliver(
+        &self,
+        _: Selection<'_>,
+        _: &dyn EventSender,
+        _: Instant,
+    ) -> Result<DeliveryCounts, StoreError> {
+        Ok(DeliveryCounts::default())
     }
 
     async fn backlog(&self) -> Result<AuditBacklog, StoreError> {

@@ -4,7 +4,6 @@
 //! request. Limits nest: the server's lock and statement timeouts (role defaults, see the operations guide) lie below
 //! [`STATEMENT_LIMIT`], which lies below the handler's and the function's.
 
-use std::error::Error;
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -12,21 +11,18 @@ use std::time::{Duration, Instant};
 use deadpool::managed::{Manager, Metrics, Pool, PoolError, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
 use futures_util::TryStreamExt;
-use thiserror::Error;
 use tokio::time::timeout;
 use tokio_postgres::Row;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::attempts::Attempts;
-use super::fault::{fault, is_spent, message, store_error};
-use super::opening::{OpenError, Opener};
+use super::connector::{Connector, OpenError};
+use super::fault::store_error;
+use super::query_error::{QueryError, TooSlow};
+use super::retry::{Retry, STATEMENT_LIMIT};
+use super::settings::DatabaseSettings;
 use super::tls::ConnectionsError;
-use crate::config::DatabaseSettings;
-use crate::error::{Fault, StoreError};
+use crate::ports::store_error::{Fault, StoreError};
 
-/// A statement with all that it waits for, a new connection included, may take this long.
-pub const STATEMENT_LIMIT: Duration = Duration::from_secs(5);
 /// Opening a connection may take this long.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// A connection idle for longer than this is checked before it is used: a proxy may have dropped it silently.
@@ -43,18 +39,11 @@ pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 pub(super) type Params<'a> = [Param<'a>];
 
 /// A connection out of the pool.
-pub(super) type Object = deadpool::managed::Object<Opener>;
+pub(super) type Object = deadpool::managed::Object<Connector>;
 
 /// The connections of one function instance.
 pub struct Connections {
-    pool: Pool<Opener>,
-}
-
-/// Something took longer than it may.
-#[derive(Debug, Clone, Copy, Error)]
-#[error("{what} took longer than it may")]
-struct TooSlow {
-    what: &'static str,
+    pool: Pool<Connector>,
 }
 
 impl Connections {
@@ -63,7 +52,7 @@ impl Connections {
     /// # Errors
     /// [`ConnectionsError`] when the certificates that the settings name cannot be used.
     pub fn new(settings: &DatabaseSettings) -> Result<Self, ConnectionsError> {
-        let pool = Pool::builder(Opener::new(settings, "flag-schedules", CONNECT_LIMIT)?)
+        let pool = Pool::builder(Connector::new(settings, "flag-schedules", CONNECT_LIMIT)?)
             .max_size(1)
             .runtime(deadpool::Runtime::Tokio1)
             .wait_timeout(Some(STATEMENT_LIMIT))
@@ -90,7 +79,7 @@ impl Connections {
             Ok(Err(PoolError::Backend(OpenError::Driver(error)))) => Err(store_error(error)),
             Ok(Err(PoolError::Backend(error))) => Err(StoreError::Unavailable(error.into())),
             Ok(Err(error)) => Err(StoreError::Unavailable(error.into())),
-            Err(()) => Err(StoreError::Unavailable(TooSlow { what: "opening a database connection" }.into())),
+            Err(()) => Err(StoreError::Unavailable(TooSlow("opening a database connection").into())),
         }
     }
 
@@ -107,10 +96,10 @@ impl Connections {
         params: &Params<'_>,
         read: impl Fn(Row) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, QueryError> {
-        let mut attempts = Attempts::new();
+        let mut retry = Retry::new();
         loop {
-            match self.query_once(sql, params, &read, attempts.deadline).await {
-                Err(error) if attempts.may_repeat(&error) => {}
+            match self.query_once(sql, params, &read, retry.deadline).await {
+                Err(error) if retry.may_repeat(&error) => {}
                 result => return result,
             }
         }
@@ -173,7 +162,7 @@ impl Connections {
     }
 }
 
-impl Manager for Opener {
+impl Manager for Connector {
     type Type = ClientWrapper;
     type Error = OpenError;
 
@@ -237,78 +226,4 @@ impl DerefMut for Lease {
 /// Waits until a deadline; `Err` when it passed.
 pub(super) async fn within<T>(deadline: Instant, future: impl Future<Output = T>) -> Result<T, ()> {
     tokio::time::timeout_at(deadline.into(), future).await.map_err(|_| ())
-}
-
-/// Why a statement gave no rows.
-#[derive(Debug)]
-pub(super) enum QueryError {
-    /// The error that PostgreSQL or the driver returned.
-    Driver(tokio_postgres::Error),
-    /// This took longer than it may.
-    TooSlow(&'static str),
-    /// There is no connection, or what came back is not what the statement promises.
-    Store(StoreError),
-}
-
-impl QueryError {
-    /// What it means.
-    pub(super) fn fault(&self) -> Fault {
-        match self {
-            Self::Driver(error) => fault(error),
-            Self::TooSlow(_) => Fault::TooSlow,
-            Self::Store(StoreError::Unavailable(_)) => Fault::Unavailable,
-            Self::Store(StoreError::Rejected { .. }) => Fault::Rejected,
-            Self::Store(StoreError::Refused(_) | StoreError::Corrupt { .. }) => Fault::Other,
-        }
-    }
-
-    /// Whether its code is one that an outbox gives that cannot be written.
-    pub(super) fn names_outbox(&self) -> bool {
-        let Self::Driver(error) = self else { return false };
-        error.code().is_some_and(|code| {
-            code.code().starts_with("23") || ["42P01", "42703", "42501"].contains(&code.code())
-        })
-    }
-
-    pub(super) fn is_duplicate_schedule(&self) -> bool {
-        let Self::Driver(error) = self else { return false };
-        error.as_db_error().is_some_and(|db| {
-            *db.code() == SqlState::UNIQUE_VIOLATION && db.table() == Some("feature_flag_schedules")
-        })
-    }
-
-    fn is_spent(&self) -> bool {
-        matches!(self, Self::Driver(error) if is_spent(error))
-    }
-
-    /// The message that PostgreSQL returned, without the statement.
-    pub(super) fn message(&self) -> String {
-        match self {
-            Self::Driver(error) => message(error),
-            Self::TooSlow(what) => TooSlow { what }.to_string(),
-            Self::Store(error) => error.source().map_or_else(|| error.to_string(), ToString::to_string),
-        }
-    }
-}
-
-impl From<tokio_postgres::Error> for QueryError {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self::Driver(error)
-    }
-}
-
-impl From<StoreError> for QueryError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<QueryError> for StoreError {
-    fn from(error: QueryError) -> Self {
-        match error {
-            QueryError::Driver(error) => store_error(error),
-            QueryError::TooSlow(what) => Self::Unavailable(TooSlow { what }.into()),
-            QueryError::Store(error) => error,
-        }
-    }
 }

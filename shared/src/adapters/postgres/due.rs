@@ -11,16 +11,18 @@ use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
 use super::Postgres;
-use super::change::{Statement, begin, confirm};
-use super::connection::{Object, Params, QueryError, within};
+use super::audited_write::{Statement, begin, confirm};
+use super::connection::{Object, Params, within};
 use super::outcomes::OutcomeColumns;
+use super::query_error::QueryError;
 use super::rows::{age, field, timestamp, unsigned};
 use crate::domain::apply::{DueFlag, DueSchedule};
 use crate::domain::flag::{FlagId, FlagState};
 use crate::domain::schedule::{Schedule, ScheduleId};
 use crate::domain::time::Timestamp;
-use crate::error::{Fault, StoreError};
-use crate::ports::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, EventJournal, StillDue};
+use crate::ports::due::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, StillDue};
+use crate::ports::outbox::EventJournal;
+use crate::ports::store_error::{Fault, StoreError};
 
 const CLAIM: &str = include_str!("sql/claim_flags.sql");
 const READ_DUE: &str = include_str!("sql/read_due.sql");

@@ -4,7 +4,7 @@ use thiserror::Error as ThisError;
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
-use crate::error::{Fault, StoreError};
+use crate::ports::store_error::{Fault, StoreError};
 
 /// The classes of error codes that PostgreSQL itself gives: appendix A of its manual.
 const OWN_CLASSES: [&str; 44] = [
@@ -14,7 +14,7 @@ const OWN_CLASSES: [&str; 44] = [
 ];
 
 /// Reads an error.
-pub(super) fn fault(error: &Error) -> Fault {
+pub(super) fn classify(error: &Error) -> Fault {
     let Some(db) = error.as_db_error() else {
         // Without an answer from the server: closed, cut off, refused, TLS. What the driver itself refused (a value
         // that cannot be converted) is our bug.
@@ -66,7 +66,7 @@ struct Outdated(#[source] Error);
 
 /// The error as the ports know it.
 pub(super) fn store_error(error: Error) -> StoreError {
-    match fault(&error) {
+    match classify(&error) {
         Fault::Lost | Fault::Conflict | Fault::TooSlow | Fault::Locked | Fault::Unavailable => {
             StoreError::Unavailable(error.into())
         }

@@ -20,8 +20,8 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use crate::adapters::clock::SystemClock;
-use crate::error::Source;
-use crate::ports::Clock;
+use crate::error::BoxError;
+use crate::ports::clock::Clock;
 
 /// How long RDS accepts a token, at most.
 const VALID_FOR: Duration = Duration::from_secs(900);
@@ -45,7 +45,7 @@ pub struct DatabaseUser {
 
 /// Why there is no token.
 #[derive(Debug, Error)]
-pub enum TokenError {
+pub enum IamTokenError {
     /// The default chain of the AWS SDK has none.
     #[error("there are no AWS credentials to sign it with")]
     NoCredentials(#[from] CredentialsError),
@@ -54,7 +54,7 @@ pub enum TokenError {
     CredentialsTooSlow,
     /// The address or the user cannot be put into a token.
     #[error("it cannot be signed")]
-    Signing(#[source] Source),
+    Signing(#[source] BoxError),
 }
 
 /// Gives out tokens for one user of one database.
@@ -70,9 +70,9 @@ impl Tokens {
     }
 
     /// A token, signed now with the credentials as they now are.
-    pub(super) async fn token(&self) -> Result<String, TokenError> {
+    pub(super) async fn token(&self) -> Result<String, IamTokenError> {
         let credentials = timeout(CREDENTIALS_LIMIT, self.credentials()).await;
-        let credentials = credentials.map_err(|_| TokenError::CredentialsTooSlow)??;
+        let credentials = credentials.map_err(|_| IamTokenError::CredentialsTooSlow)??;
         token(&self.subject, credentials, SystemClock.now().to_utc().into())
     }
 
@@ -92,12 +92,12 @@ impl Tokens {
 /// The token of a user at a time, valid for fifteen minutes.
 ///
 /// # Errors
-/// [`TokenError::Signing`] when host and port are no address.
+/// [`IamTokenError::Signing`] when host and port are no address.
 pub fn token(
     subject: &DatabaseUser,
     credentials: Credentials,
     now: SystemTime,
-) -> Result<String, TokenError> {
+) -> Result<String, IamTokenError> {
     let mut settings = SigningSettings::default();
     settings.signature_location = SignatureLocation::QueryParams;
     settings.expires_in = Some(VALID_FOR);
@@ -109,14 +109,14 @@ pub fn token(
         .time(now)
         .settings(settings)
         .build()
-        .map_err(|error| TokenError::Signing(error.into()))?
+        .map_err(|error| IamTokenError::Signing(error.into()))?
         .into();
     let user = utf8_percent_encode(&subject.user, ENCODED);
     let mut token = format!("{}:{}/?Action=connect&DBUser={user}", subject.host, subject.port);
     let request =
         SignableRequest::new("GET", format!("https://{token}"), std::iter::empty(), SignableBody::Bytes(&[]))
-            .map_err(|error| TokenError::Signing(error.into()))?;
-    let signed = sign(request, &params).map_err(|error| TokenError::Signing(error.into()))?;
+            .map_err(|error| IamTokenError::Signing(error.into()))?;
+    let signed = sign(request, &params).map_err(|error| IamTokenError::Signing(error.into()))?;
     let (_, mut signature) = signed.into_parts().0.into_parts();
     // In the order of Amazon's own tools, which have the signature last.
     signature.sort_by_key(|(name, _)| *name == "X-Amz-Signature");

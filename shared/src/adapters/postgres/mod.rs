@@ -1,23 +1,25 @@
 //! The store and the outbox on PostgreSQL.
 //!
-//! [`opening`] opens connections, with [`tls`] and perhaps [`iam`]; [`connection`] gives them out and keeps statements
+//! [`connector`] opens connections, with [`tls`] and perhaps [`iam`]; [`connection`] gives them out and keeps statements
 //! within their time; [`fault`] reads errors and [`rows`] columns; [`schedules`], [`due`] and [`outbox`] implement the ports with the
 //! statements in `sql/`, one a file.
 
-mod attempts;
-mod change;
+mod audited_write;
 pub mod connection;
-
+mod connector;
+mod database_url;
 pub mod due;
 mod fault;
 pub mod iam;
 pub mod migrate;
-mod opening;
 pub mod outbox;
 mod outcomes;
+mod query_error;
 mod rds_roots;
+pub mod retry;
 mod rows;
 pub mod schedules;
+pub mod settings;
 pub mod tls;
 
 use std::sync::Arc;

@@ -10,13 +10,14 @@ use tokio_postgres::types::{FromSql, Type};
 use uuid::Uuid;
 
 use super::Postgres;
-use super::change::begin;
+use super::audited_write::begin;
 use super::connection::{Object, Param, within};
 use super::rows::{age, field, unsigned};
-use crate::domain::audit_event::{EventId, EventType};
-use crate::domain::delivery::{AuditBacklog, Carried, EventFacts, Fate, OutboxRow, Selection};
-use crate::error::{Source, StoreError};
-use crate::ports::{AuditOutbox, Courier};
+use crate::domain::audit_event::{AuditEvent, EventId, EventType};
+use crate::error::BoxError;
+use crate::ports::outbox::{AuditBacklog, DeliveryCounts, DeliveryOutcome, OutboxRow, Selection};
+use crate::ports::outbox::{AuditOutbox, EventSender};
+use crate::ports::store_error::StoreError;
 
 const HOLD: &str = include_str!("sql/hold_events.sql");
 const HOLD_OLDEST: &str = include_str!("sql/hold_oldest_events.sql");
@@ -27,7 +28,7 @@ const COUNT: &str = include_str!("sql/count_events.sql");
 const SETTLE_RESERVE: Duration = Duration::from_millis(300);
 /// Kept of a delivery's time for telling the server that it is given up, at most.
 const CANCEL_RESERVE: Duration = Duration::from_millis(200);
-/// While the courier works, the transaction that holds the rows is idle: so often the server hears that its owner lives,
+/// While the sender works, the transaction that holds the rows is idle: so often the server hears that its owner lives,
 /// well within `idle_in_transaction_session_timeout` (10 s as a role default).
 const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
@@ -53,12 +54,12 @@ impl AuditOutbox for Postgres {
     async fn deliver(
         &self,
         which: Selection<'_>,
-        courier: &dyn Courier,
+        sender: &dyn EventSender,
         deadline: Instant,
-    ) -> Result<Carried, StoreError> {
+    ) -> Result<DeliveryCounts, StoreError> {
         let ends = Ends::before(deadline);
         let mut client = self.connections.get(ends.sending).await?;
-        let result = within(ends.settling, deliver(&mut client, which, courier, ends.sending)).await;
+        let result = within(ends.settling, deliver(&mut client, which, sender, ends.sending)).await;
         let finishing = self.connections.finish(client, result, "delivering audit events");
         match within(ends.giving_up, finishing).await {
             Ok(finished) => Ok(finished?),
@@ -81,9 +82,9 @@ impl AuditOutbox for Postgres {
 async fn deliver(
     client: &mut Object,
     which: Selection<'_>,
-    courier: &dyn Courier,
+    sender: &dyn EventSender,
     until: Instant,
-) -> Result<Carried, tokio_postgres::Error> {
+) -> Result<DeliveryCounts, tokio_postgres::Error> {
     let types = EventType::ALL.map(EventType::as_str);
     let types = types.as_slice();
     let transaction = begin(client).await?;
@@ -109,7 +110,7 @@ async fn deliver(
     .collect::<Result<Vec<_>, _>>()?;
     if rows.is_empty() {
         transaction.rollback().await?;
-        return Ok(Carried::default());
+        return Ok(DeliveryCounts::default());
     }
     if let Selection::These(wanted) = which {
         // A join promises no order.
@@ -119,21 +120,25 @@ async fn deliver(
     }
     let ids: Vec<Uuid> = rows.iter().map(|row| row.event_id.0).collect();
 
-    let fates = tokio::select! {
-        fates = courier.carry(rows, until) => fates,
+    let outcomes = tokio::select! {
+        outcomes = sender.send(rows, until) => outcomes,
         error = keep_alive(&transaction) => return Err(error),
     };
 
-    let with = |wanted: Fate| {
-        ids.iter().zip(&fates).filter(|(_, fate)| **fate == wanted).map(|(id, _)| *id).collect::<Vec<_>>()
+    let with = |wanted: DeliveryOutcome| {
+        ids.iter()
+            .zip(&outcomes)
+            .filter(|(_, outcome)| **outcome == wanted)
+            .map(|(id, _)| *id)
+            .collect::<Vec<_>>()
     };
-    let (delivered, refused) = (with(Fate::Delivered), with(Fate::Refused));
+    let (delivered, refused) = (with(DeliveryOutcome::Delivered), with(DeliveryOutcome::Refused));
     let (dead, reasons): (Vec<Uuid>, Vec<String>) = ids
         .iter()
-        .zip(&fates)
-        .filter_map(|(id, fate)| match fate {
-            Fate::Dead(reason) => Some((*id, reason.clone())),
-            Fate::Delivered | Fate::Kept | Fate::Refused => None,
+        .zip(&outcomes)
+        .filter_map(|(id, outcome)| match outcome {
+            DeliveryOutcome::Dead(reason) => Some((*id, reason.clone())),
+            DeliveryOutcome::Delivered | DeliveryOutcome::Kept | DeliveryOutcome::Refused => None,
         })
         .unzip();
     transaction
@@ -148,7 +153,7 @@ async fn deliver(
         )
         .await?;
     transaction.commit().await?;
-    Ok(Carried { held: ids.len(), delivered: delivered.len(), dead: dead.len() })
+    Ok(DeliveryCounts { held: ids.len(), delivered: delivered.len(), dead: dead.len() })
 }
 
 /// Shows the server that the owner of the rows lives; ends only when the connection, and with it the locks, is lost.
@@ -167,23 +172,23 @@ fn outbox_row(row: &Row) -> Result<OutboxRow, tokio_postgres::Error> {
     let RawJson(context) = row.try_get("context")?;
     let RawJson(schedule) = row.try_get("schedule")?;
     let raw = format!(r#"{{"event_type":"{event_type}","context":{context},"schedule":{schedule}}}"#);
-    let facts = facts(&event_type, context, schedule);
-    Ok(OutboxRow { event_id, refused_before: row.try_get("refused_before")?, facts, raw })
+    let event = event(event_id, &event_type, context, schedule);
+    Ok(OutboxRow { event_id, refused_before: row.try_get("refused_before")?, event, raw })
 }
 
-fn facts(event_type: &str, context: &str, schedule: &str) -> Result<EventFacts, Source> {
+fn event(id: EventId, event_type: &str, context: &str, schedule: &str) -> Result<AuditEvent, BoxError> {
     let event_type =
         EventType::parse(event_type).ok_or_else(|| format!("unknown event type {event_type:?}"))?;
     let context = serde_json::from_str(context).map_err(|error| format!("context: {error}"))?;
     let schedule = serde_json::from_str(schedule).map_err(|error| format!("schedule: {error}"))?;
-    Ok(EventFacts { event_type, context, schedule })
+    Ok(AuditEvent::of(id, event_type, context, &schedule)?)
 }
 
 /// JSON as the server sends it, whether this release can read it or not: a number may be too large, the nesting too deep.
 struct RawJson<'a>(&'a str);
 
 impl<'a> FromSql<'a> for RawJson<'a> {
-    fn from_sql(of_type: &Type, raw: &'a [u8]) -> Result<Self, Source> {
+    fn from_sql(of_type: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
         // `jsonb` begins with its version.
         let text = if *of_type == Type::JSONB { raw.get(1..).unwrap_or_default() } else { raw };
         Ok(Self(std::str::from_utf8(text)?))

@@ -12,8 +12,8 @@ use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
 use crate::domain::flag::FlagId;
 use crate::domain::schedule::{Schedule, ScheduleId, Status};
 use crate::domain::time::Timestamp;
-use crate::error::StoreError;
-use crate::ports::Ended;
+use crate::ports::due::Ended;
+use crate::ports::store_error::StoreError;
 
 /// Flags and schedules with their outcomes, in columns.
 #[derive(Default)]

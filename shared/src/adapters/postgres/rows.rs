@@ -8,9 +8,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, Json, ToSql, Type, accepts, to_sql_checked};
 
 use crate::domain::schedule::Schedule;
-use crate::domain::step::StoredMicros;
+use crate::domain::time::StoredMicros;
 use crate::domain::time::Timestamp;
-use crate::error::{Source, StoreError};
+use crate::error::BoxError;
+use crate::ports::store_error::StoreError;
 
 /// Reads a column that a statement of ours returns.
 pub(super) fn field<'a, T: FromSql<'a>>(row: &'a Row, column: &str) -> Result<T, StoreError> {
@@ -49,7 +50,7 @@ pub(super) fn age(seconds: Option<f64>) -> Duration {
 }
 
 impl<'a> FromSql<'a> for StoredMicros {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Source> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
         Ok(Self(i64::from_be_bytes(raw.try_into()?)))
     }
 
@@ -57,7 +58,7 @@ impl<'a> FromSql<'a> for StoredMicros {
 }
 
 impl ToSql for StoredMicros {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Source> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
         out.extend_from_slice(&self.0.to_be_bytes());
         Ok(IsNull::No)
     }

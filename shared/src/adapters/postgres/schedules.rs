@@ -6,74 +6,26 @@ use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use super::Postgres;
-use super::change::{Change, Changed, Statement};
-use super::connection::{Params, QueryError};
+use super::audited_write::{AuditedWrite, Statement, WriteResult};
+use super::connection::Params;
+use super::query_error::QueryError;
 use super::rows::{field, schedule, timestamp};
-use crate::domain::audit_event::EventType;
+use crate::domain::audit_event::EventDraft;
 use crate::domain::flag::FlagAddress;
-use crate::domain::schedule::{IdempotencyKey, Schedule, ScheduleId};
-use crate::domain::step::{
-    Cancellation, Cancelled, Created, Creation, Page, PagePosition, PageQuery, StoredMicros,
+use crate::domain::schedule::{Cancellation, IdempotencyKey, NewSchedule, Schedule, ScheduleId};
+use crate::domain::time::{StoredMicros, Timestamp};
+use crate::ports::outbox::EventJournal;
+use crate::ports::schedules::{
+    CreateOutcome, Page, PagePosition, PageQuery, ScheduleError, ScheduleReader, ScheduleStore, Stored,
 };
-use crate::domain::time::Timestamp;
-use crate::error::StoreError;
-use crate::ports::{EventJournal, ScheduleStore};
+use crate::ports::store_error::StoreError;
 
 pub(super) const CREATE: Statement = Statement(include_str!("sql/create_schedule.sql"));
 pub(super) const CANCEL: Statement = Statement(include_str!("sql/cancel_schedule.sql"));
 const LIST: &str = include_str!("sql/list_schedules.sql");
 
 #[async_trait]
-impl ScheduleStore for Postgres {
-    async fn create(&self, creation: &Creation, journal: &dyn EventJournal) -> Result<Created, StoreError> {
-        let scheduled_at = creation.schedule.scheduled_at.to_utc();
-        let apply_by = creation.schedule.apply_by.map(Timestamp::to_utc);
-        let updates = Json(creation.schedule.updates);
-        let context = Json(&creation.context);
-        let idempotency_key = creation.idempotency_key.as_ref().map(IdempotencyKey::as_str);
-        let params: &Params<'_> = &[
-            (&creation.flag.key.as_str(), Type::TEXT),
-            (&creation.flag.environment.as_str(), Type::TEXT),
-            (&creation.id.0, Type::UUID),
-            (&scheduled_at, Type::TIMESTAMPTZ),
-            (&apply_by, Type::TIMESTAMPTZ),
-            (&updates, Type::JSONB),
-            (&creation.schedule.reason, Type::TEXT),
-            (&creation.created_by, Type::TEXT),
-            (&idempotency_key, Type::TEXT),
-            (&creation.event_id.0, Type::UUID),
-            (&context, Type::JSONB),
-        ];
-        let change = Change {
-            statement: CREATE,
-            params,
-            stored: |row| if field(row, "is_ours")? { schedule(row, "schedule") } else { Ok(None) },
-            event_id: creation.event_id,
-            event_type: EventType::Created,
-            context: &creation.context,
-        };
-        let Changed { row, recorded } = match self.change(&change, journal).await {
-            Ok(changed) => changed,
-            Err(QueryError::Driver(error)) if is_flag_gone(&error) => return Ok(Created::NoSuchFlag),
-            Err(error) => return Err(error.into()),
-        };
-        if let Some(recorded) = recorded {
-            return Ok(Created::Stored(recorded));
-        }
-        if let Some(schedule) = schedule(&row, "schedule")? {
-            let same: Option<bool> = field(&row, "same_body")?;
-            return Ok(match same {
-                Some(true) => Created::Replayed(Box::new(schedule)),
-                _ => Created::KeyReused,
-            });
-        }
-        if field(&row, "flag_exists")? {
-            let now = timestamp(&row, "database_now")?;
-            return Ok(Created::NotInTime { database_now: now.unwrap_or(creation.schedule.scheduled_at) });
-        }
-        Ok(Created::NoSuchFlag)
-    }
-
+impl ScheduleReader for Postgres {
     async fn list(&self, flag: &FlagAddress, query: &PageQuery) -> Result<Option<Page>, StoreError> {
         let after = query.after.map(|after| after.scheduled_at);
         let after_id = query.after.map(|after| after.id.0);
@@ -108,47 +60,96 @@ impl ScheduleStore for Postgres {
         let schedules = rows.into_iter().flatten().map(|(_, schedule)| schedule).collect();
         Ok(Some(Page { schedules, next: last.filter(|_| more) }))
     }
+}
+
+#[async_trait]
+impl ScheduleStore for Postgres {
+    async fn create(
+        &self,
+        id: ScheduleId,
+        new: &NewSchedule,
+        event: &EventDraft,
+        journal: &dyn EventJournal,
+    ) -> Result<CreateOutcome, ScheduleError> {
+        let scheduled_at = new.scheduled_at.to_utc();
+        let apply_by = new.apply_by.map(Timestamp::to_utc);
+        let updates = Json(new.updates);
+        let idempotency_key = new.idempotency_key.as_ref().map(IdempotencyKey::as_str);
+        let params: &Params<'_> = &[
+            (&new.flag.key.as_str(), Type::TEXT),
+            (&new.flag.environment.as_str(), Type::TEXT),
+            (&id.0, Type::UUID),
+            (&scheduled_at, Type::TIMESTAMPTZ),
+            (&apply_by, Type::TIMESTAMPTZ),
+            (&updates, Type::JSONB),
+            (&new.reason, Type::TEXT),
+            (&event.context.user_id(), Type::TEXT),
+            (&idempotency_key, Type::TEXT),
+        ];
+        let write = AuditedWrite {
+            statement: CREATE,
+            params,
+            event,
+            stored: |row| if field(row, "is_ours")? { schedule(row, "schedule") } else { Ok(None) },
+        };
+        let WriteResult { row, stored } = match self.write_audited(&write, journal).await {
+            Ok(result) => result,
+            Err(QueryError::Driver(error)) if is_flag_gone(&error) => return Err(ScheduleError::NoSuchFlag),
+            Err(error) => return Err(StoreError::from(error).into()),
+        };
+        if let Some(stored) = stored {
+            return Ok(CreateOutcome::Created(stored));
+        }
+        if let Some(schedule) = schedule(&row, "schedule")? {
+            return match field(&row, "same_body")? {
+                Some(true) => Ok(CreateOutcome::Replayed(Box::new(schedule))),
+                _ => Err(ScheduleError::KeyReused),
+            };
+        }
+        if field(&row, "flag_exists")? {
+            let now = timestamp(&row, "database_now")?;
+            return Err(ScheduleError::NotInTime { database_now: now.unwrap_or(new.scheduled_at) });
+        }
+        Err(ScheduleError::NoSuchFlag)
+    }
 
     async fn cancel(
         &self,
         cancellation: &Cancellation,
+        event: &EventDraft,
         journal: &dyn EventJournal,
-    ) -> Result<Cancelled, StoreError> {
-        let context = Json(&cancellation.context);
+    ) -> Result<Box<Stored>, ScheduleError> {
         let params: &Params<'_> = &[
             (&cancellation.flag.key.as_str(), Type::TEXT),
             (&cancellation.flag.environment.as_str(), Type::TEXT),
             (&cancellation.id.0, Type::UUID),
-            (&cancellation.cancelled_by, Type::TEXT),
+            (&event.context.user_id(), Type::TEXT),
             (&cancellation.reason, Type::TEXT),
-            (&cancellation.event_id.0, Type::UUID),
-            (&context, Type::JSONB),
         ];
-        let change = Change {
+        let write = AuditedWrite {
             statement: CANCEL,
             params,
+            event,
             stored: |row| match schedule(row, "cancelled")? {
                 None if field::<Option<bool>>(row, "cancelled_before")? == Some(true) => {
                     schedule(row, "found")
                 }
                 cancelled => Ok(cancelled),
             },
-            event_id: cancellation.event_id,
-            event_type: EventType::Cancelled,
-            context: &cancellation.context,
         };
-        let Changed { row, recorded } = self.change(&change, journal).await?;
-        if let Some(recorded) = recorded {
-            return Ok(Cancelled::Stored(recorded));
+        let WriteResult { row, stored } =
+            self.write_audited(&write, journal).await.map_err(StoreError::from)?;
+        if let Some(stored) = stored {
+            return Ok(stored);
         }
         if field::<Option<bool>>(&row, "is_suppressed")? == Some(true) {
             let message = "a trigger suppressed the cancellation".to_owned();
-            return Err(StoreError::Rejected { source: message.clone().into(), message });
+            return Err(StoreError::Rejected { source: message.clone().into(), message }.into());
         }
         match schedule(&row, "found")? {
-            Some(schedule) => Ok(Cancelled::NotPending(Box::new(schedule))),
-            None if field(&row, "flag_exists")? => Ok(Cancelled::NoSuchSchedule),
-            None => Ok(Cancelled::NoSuchFlag),
+            Some(schedule) => Err(ScheduleError::NotPending(Box::new(schedule))),
+            None if field(&row, "flag_exists")? => Err(ScheduleError::NoSuchSchedule),
+            None => Err(ScheduleError::NoSuchFlag),
         }
     }
 }

@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::rds_roots;
-use crate::config::DatabaseSettings;
+use super::settings::DatabaseSettings;
 
 /// Makes TLS connections to the database; cheap to clone.
 pub(super) type Tls = MakeRustlsConnect;

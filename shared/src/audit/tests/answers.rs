@@ -27,7 +27,7 @@ async fn a_log_that_accepts_nothing_kills_no_event() {
         for _ in 0..count {
             bench.record(EventType::Created, schedule());
         }
-        bench.trail.send_directly(vec![direct("a"), direct("b")]);
+        bench.trail.enqueue_direct(vec![direct("a"), direct("b")]);
         bench.age_all();
 
         let flushed = bench.flush().await;
@@ -56,10 +56,10 @@ async fn events_that_the_log_refuses_do_not_block_those_behind_them() {
     }
     bench.age_all();
 
-    let carried = bench.trail.sweep(soon()).await;
+    let counts = bench.trail.sweep(soon()).await;
 
-    assert_eq!(carried.delivered, 10);
-    assert_eq!(carried.dead, 0, "nothing was accepted in the same send");
+    assert_eq!(counts.delivered, 10);
+    assert_eq!(counts.dead, 0, "nothing was accepted in the same send");
 }
 
 #[tokio::test]
@@ -77,10 +77,10 @@ async fn acceptable_events_among_many_that_are_not_are_found_wherever_they_are()
         }
         bench.age_all();
 
-        let carried = bench.trail.sweep(soon()).await;
+        let counts = bench.trail.sweep(soon()).await;
 
         let expected = (0..500).filter(|index| !is_poison(*index)).count();
-        assert_eq!(carried, Carried { held: 500, delivered: expected, dead: 500 - expected });
+        assert_eq!(counts, DeliveryCounts { held: 500, delivered: expected, dead: 500 - expected });
     }
 }
 
@@ -88,7 +88,7 @@ async fn acceptable_events_among_many_that_are_not_are_found_wherever_they_are()
 async fn after_events_that_may_be_stored_nothing_more_is_sent_in_the_same_invocation() {
     let bench = Bench::new(silent);
     bench.record(EventType::Created, schedule());
-    bench.trail.send_directly(vec![direct("a")]);
+    bench.trail.enqueue_direct(vec![direct("a")]);
     bench.age_all();
     bench.trail.begin_invocation();
 
@@ -109,7 +109,7 @@ async fn after_events_that_may_be_stored_nothing_more_is_sent_in_the_same_invoca
 #[tokio::test]
 async fn a_log_that_stores_direct_events_and_never_says_so_gets_few_copies() {
     let bench = Bench::new(silent);
-    bench.trail.send_directly(vec![direct("a")]);
+    bench.trail.enqueue_direct(vec![direct("a")]);
 
     for _ in 0..20 {
         bench.trail.begin_invocation();
@@ -118,7 +118,7 @@ async fn a_log_that_stores_direct_events_and_never_says_so_gets_few_copies() {
 
     assert_eq!(bench.log.calls.lock().unwrap().len(), 3);
     bench.then(take_all);
-    bench.trail.send_directly(vec![direct("b")]);
+    bench.trail.enqueue_direct(vec![direct("b")]);
     bench.trail.begin_invocation();
     assert_eq!(bench.flush().await.delivered, 1, "others do not wait for it");
 }
@@ -126,7 +126,7 @@ async fn a_log_that_stores_direct_events_and_never_says_so_gets_few_copies() {
 #[tokio::test]
 async fn direct_events_have_no_cap_and_keep_their_order() {
     let bench = Bench::new(down);
-    bench.trail.send_directly((0..25_000).map(|number| direct(&number.to_string())).collect());
+    bench.trail.enqueue_direct((0..25_000).map(|number| direct(&number.to_string())).collect());
     bench.record(EventType::Created, schedule());
 
     assert_eq!(bench.flush().await.delivered, 0);
@@ -152,20 +152,20 @@ async fn a_direct_event_that_the_log_refuses_is_dropped_only_if_another_one_was_
         if poison { Err(PutError::Invalid("InvalidParameterException".into())) } else { Ok(Vec::new()) }
     };
     let bench = Bench::new(poison);
-    bench.trail.send_directly(vec![direct("poison")]);
+    bench.trail.enqueue_direct(vec![direct("poison")]);
 
     assert_eq!(bench.flush().await.dead, 0);
-    bench.trail.send_directly(vec![direct("a"), direct(&"x".repeat(MAX_BYTES))]);
-    let carried = bench.flush().await;
+    bench.trail.enqueue_direct(vec![direct("a"), direct(&"x".repeat(MAX_BYTES))]);
+    let counts = bench.flush().await;
 
-    assert_eq!((carried.delivered, carried.dead), (1, 2));
+    assert_eq!((counts.delivered, counts.dead), (1, 2));
     assert_eq!(bench.flush().await.held, 0);
 }
 
 #[tokio::test]
 async fn a_flush_that_panics_or_is_dropped_loses_no_direct_event() {
     let bench = Bench::new(|_| panic!("as the test wants it"));
-    bench.trail.send_directly(vec![direct("a"), direct("b")]);
+    bench.trail.enqueue_direct(vec![direct("a"), direct("b")]);
 
     let panicked = std::panic::AssertUnwindSafe(bench.trail.flush(soon()));
     assert!(futures_util::FutureExt::catch_unwind(panicked).await.is_err());

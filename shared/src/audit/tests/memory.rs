@@ -7,12 +7,16 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::NOW;
-use crate::domain::audit_event::{EventContext, EventId, EventType};
-use crate::domain::delivery::{AuditBacklog, Carried, EventFacts, Fate, LogEvent, OutboxRow, Selection};
+use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
 use crate::domain::schedule::Schedule;
 use crate::domain::time::Timestamp;
-use crate::error::{PutError, StoreError};
-use crate::ports::{AuditLog, AuditOutbox, Clock, Courier};
+use crate::ports::audit_log::AuditLog;
+use crate::ports::audit_log::LogEvent;
+use crate::ports::audit_log::PutError;
+use crate::ports::clock::Clock;
+use crate::ports::outbox::{AuditBacklog, DeliveryCounts, DeliveryOutcome, OutboxRow, Selection};
+use crate::ports::outbox::{AuditOutbox, EventSender};
+use crate::ports::store_error::StoreError;
 
 /// A clock that stands still.
 pub(super) struct FixedClock;
@@ -48,9 +52,9 @@ impl AuditOutbox for MemoryOutbox {
     async fn deliver(
         &self,
         which: Selection<'_>,
-        courier: &dyn Courier,
+        sender: &dyn EventSender,
         deadline: Instant,
-    ) -> Result<Carried, StoreError> {
+    ) -> Result<DeliveryCounts, StoreError> {
         if *self.broken.lock().unwrap() {
             return Err(StoreError::Unavailable("gone".into()));
         }
@@ -66,12 +70,10 @@ impl AuditOutbox for MemoryOutbox {
                     .collect(),
             }
         };
-        let facts = |row: &Row| match &row.schedule {
-            Some(schedule) => Ok(EventFacts {
-                event_type: row.event_type,
-                context: row.context.clone(),
-                schedule: schedule.clone(),
-            }),
+        let event = |row: &Row| match &row.schedule {
+            Some(schedule) => {
+                AuditEvent::of(row.id, row.event_type, row.context.clone(), schedule).map_err(Into::into)
+            }
             None => Err("missing field `id`".into()),
         };
         let out = held
@@ -79,30 +81,30 @@ impl AuditOutbox for MemoryOutbox {
             .map(|row| OutboxRow {
                 event_id: row.id,
                 refused_before: row.refused,
-                facts: facts(row),
+                event: event(row),
                 raw: format!("{:?}", row.context),
             })
             .collect();
-        let fates = courier.carry(out, deadline).await;
-        assert_eq!(fates.len(), held.len(), "one fate for each row");
-        let mut carried = Carried { held: held.len(), ..Carried::default() };
+        let outcomes = sender.send(out, deadline).await;
+        assert_eq!(outcomes.len(), held.len(), "one outcome for each row");
+        let mut counts = DeliveryCounts { held: held.len(), ..DeliveryCounts::default() };
         let mut rows = self.rows.lock().unwrap();
-        for (row, fate) in held.iter().zip(fates) {
+        for (row, outcome) in held.iter().zip(outcomes) {
             let at = rows.iter().position(|other| other.id == row.id).unwrap();
-            match fate {
-                Fate::Delivered => {
+            match outcome {
+                DeliveryOutcome::Delivered => {
                     rows.remove(at);
-                    carried.delivered += 1;
+                    counts.delivered += 1;
                 }
-                Fate::Kept => {}
-                Fate::Refused => rows[at].refused = true,
-                Fate::Dead(reason) => {
+                DeliveryOutcome::Kept => {}
+                DeliveryOutcome::Refused => rows[at].refused = true,
+                DeliveryOutcome::Dead(reason) => {
                     rows[at].dead = Some(reason);
-                    carried.dead += 1;
+                    counts.dead += 1;
                 }
             }
         }
-        Ok(carried)
+        Ok(counts)
     }
 
     async fn backlog(&self) -> Result<AuditBacklog, StoreError> {

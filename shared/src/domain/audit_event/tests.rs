@@ -116,7 +116,7 @@ fn a_cancel_without_a_reason_says_so() {
 
 #[test]
 fn applied_names_the_system_the_change_and_how_late_it_was() {
-    let change = Change {
+    let change = FlagChange {
         before: FlagState { enabled: false, rollout_percentage: 0 },
         after: FlagState { enabled: false, rollout_percentage: 20 },
     };

@@ -11,10 +11,17 @@ use tokio::time::{sleep, timeout, timeout_at};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
-use super::super::opening::{OpenError, Opener};
-use super::{AFTER_DEADLINE, ATTEMPT_LIMIT, MigrateError, Progress, RETRY_LIMIT};
+use super::super::connector::{Connector, OpenError};
+use super::error::MigrateError;
+use super::progress::Progress;
 use crate::error::chain;
 
+/// One attempt to connect may take this long, until the server has let us in.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
+/// All attempts to connect may take this long: a database that starts or fails over is there by then.
+const RETRY_LIMIT: Duration = Duration::from_secs(120);
+/// A statement that nobody has cancelled ends this long after the deadline.
+const AFTER_DEADLINE: Duration = Duration::from_secs(5);
 /// The first pause between two attempts; each further one is twice as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -32,7 +39,7 @@ enum AttemptError {
 
 /// Opens a connection and begins the transaction, trying again until the deadline, or for [`RETRY_LIMIT`].
 pub(super) async fn begin(
-    opener: &Opener,
+    connector: &Connector,
     deadline: Instant,
     progress: &Progress,
 ) -> Result<ClientWrapper, MigrateError> {
@@ -40,7 +47,7 @@ pub(super) async fn begin(
     let mut pause = FIRST_PAUSE;
     let mut last: Option<AttemptError> = None;
     loop {
-        let error = match timeout_at(until.into(), attempt(opener, deadline, progress)).await {
+        let error = match timeout_at(until.into(), attempt(connector, deadline, progress)).await {
             Ok(Ok(client)) => return Ok(client),
             Ok(Err(error)) => error,
             Err(_) => {
@@ -61,20 +68,20 @@ pub(super) async fn begin(
 }
 
 async fn attempt(
-    opener: &Opener,
+    connector: &Connector,
     deadline: Instant,
     progress: &Progress,
 ) -> Result<ClientWrapper, AttemptError> {
-    let beginning = timeout(ATTEMPT_LIMIT, begin_once(opener, deadline, progress));
+    let beginning = timeout(ATTEMPT_LIMIT, begin_once(connector, deadline, progress));
     Ok(beginning.await.map_err(|_| AttemptError::NoAnswer)??)
 }
 
 async fn begin_once(
-    opener: &Opener,
+    connector: &Connector,
     deadline: Instant,
     progress: &Progress,
 ) -> Result<ClientWrapper, OpenError> {
-    let client = opener.open().await?;
+    let client = connector.open().await?;
     // Another migrator may need longer than the role's limits, and so may making an index; but what outlives this process
     // must end some time. Nothing of it outlives the transaction.
     let left = deadline.saturating_duration_since(Instant::now()) + AFTER_DEADLINE;
@@ -88,7 +95,7 @@ async fn begin_once(
     );
     // A pooler lets clients in while it has no server, and says so now.
     client.batch_execute(&begin).await?;
-    progress.has(client.cancel_token());
+    progress.set_session(client.cancel_token());
     Ok(client)
 }
 

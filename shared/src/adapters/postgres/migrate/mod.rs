@@ -3,23 +3,24 @@
 //! transaction mode (PgBouncer, RDS Proxy) keeps nothing of it.
 
 mod connect;
+mod error;
+mod progress;
 mod transaction;
 mod validate;
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use refinery::Target;
-use thiserror::Error;
 use tokio::time::{timeout, timeout_at};
-use tokio_postgres::{CancelToken, Client};
+use tokio_postgres::Client;
 
+pub use error::MigrateError;
+
+use self::progress::Progress;
 use self::transaction::Transaction;
-use self::validate::{Mismatches, Stage};
-use super::opening::Opener;
-use super::tls::ConnectionsError;
-use crate::config::DatabaseSettings;
-use crate::error::Source;
+use self::validate::{HISTORY, Stage};
+use super::connector::Connector;
+use super::settings::DatabaseSettings;
 
 mod embedded {
     refinery::embed_migrations!("../migrations");
@@ -29,16 +30,8 @@ mod embedded {
 const GRANTS: &str = include_str!("../../../../../migrations/roles/grants.sql");
 /// The advisory lock that migrators take: "flagsche" in ASCII. The same for all releases, at session or transaction level.
 const LOCK: i64 = 0x666c_6167_7363_6865;
-/// Where refinery keeps what it has applied. Not its default name: the flags' owner may use refinery in this database.
-const HISTORY: &str = "flag_schedules_schema_history";
 /// Connecting to one address of the server may take this long: of several, the first may be gone.
 const CONNECT_LIMIT: Duration = Duration::from_secs(4);
-/// One attempt to connect may take this long, until the server has let us in.
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
-/// All attempts to connect may take this long: a database that starts or fails over is there by then.
-const RETRY_LIMIT: Duration = Duration::from_secs(120);
-/// A statement that nobody has cancelled ends this long after the deadline.
-const AFTER_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the server may take to hear that a statement is given up.
 const CANCEL_LIMIT: Duration = Duration::from_secs(1);
 
@@ -51,76 +44,33 @@ pub struct Migrated {
     pub schema_version: Option<String>,
 }
 
-/// Why the database could not be brought up to date. Nothing has changed.
-#[derive(Debug, Error)]
-pub enum MigrateError {
-    /// TLS cannot be set up.
-    #[error("{variable} cannot be used: {0}", variable = .0.variable())]
-    Connections(#[from] ConnectionsError),
-    /// No connection, or the lock could not be taken.
-    #[error("the database is not available")]
-    Unavailable(#[source] Source),
-    /// Tables, or the database itself, are such that the code could not use them.
-    #[error("this database cannot be used, and nothing was changed: {0}")]
-    Unusable(Mismatches),
-    /// A migration failed.
-    #[error("a migration failed")]
-    Failed(#[source] Source),
-    /// The other functions' roles could not be given their rights.
-    #[error("the roles could not be given their rights")]
-    Grants(#[source] Source),
-    /// The time was up.
-    #[error("the time was up while {doing}")]
-    OutOfTime {
-        /// What it was used up by.
-        doing: &'static str,
-    },
-}
-
-/// How far a run has come, for whoever has to end it.
-struct Progress(Mutex<(Option<CancelToken>, &'static str)>);
-
-impl Progress {
-    fn new() -> Self {
-        Self(Mutex::new((None, "connecting to the database")))
-    }
-
-    fn is_now(&self, doing: &'static str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = doing;
-    }
-
-    fn has(&self, session: CancelToken) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(session);
-    }
-
-    fn last(&self) -> (Option<CancelToken>, &'static str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
 /// Applies what the database does not have yet, until `deadline`. A second run changes nothing; of two at once, one waits
 /// and finds nothing left to do; a schema newer than this release is success.
 ///
 /// # Errors
 /// [`MigrateError`].
 pub async fn migrate(settings: &DatabaseSettings, deadline: Instant) -> Result<Migrated, MigrateError> {
-    let opener = Opener::new(settings, "flag-schedules migrate", CONNECT_LIMIT)?;
-    let progress = Progress::new();
-    if let Ok(result) = timeout_at(deadline.into(), run(&opener, deadline, &progress)).await {
+    let connector = Connector::new(settings, "flag-schedules migrate", CONNECT_LIMIT)?;
+    let progress = Progress::default();
+    if let Ok(result) = timeout_at(deadline.into(), run(&connector, deadline, &progress)).await {
         return result;
     }
-    let (session, doing) = progress.last();
+    let progress::State { session, doing } = progress.get();
     // The session is closed by now, but the server would first finish the statement that runs there.
     if let Some(session) = session
-        && !matches!(timeout(CANCEL_LIMIT, opener.cancel(session)).await, Ok(Ok(())))
+        && !matches!(timeout(CANCEL_LIMIT, connector.cancel(session)).await, Ok(Ok(())))
     {
         tracing::warn!("what the database still does could not be cancelled; its statement timeout ends it");
     }
     Err(MigrateError::OutOfTime { doing })
 }
 
-async fn run(opener: &Opener, deadline: Instant, progress: &Progress) -> Result<Migrated, MigrateError> {
-    let client = connect::begin(opener, deadline, progress).await?;
+async fn run(
+    connector: &Connector,
+    deadline: Instant,
+    progress: &Progress,
+) -> Result<Migrated, MigrateError> {
+    let client = connect::begin(connector, deadline, progress).await?;
     let result = apply(&client, progress).await;
     if result.is_err() {
         // The connection is closed next, which ends the transaction as well; a pooler likes to be told.
@@ -133,10 +83,10 @@ async fn run(opener: &Opener, deadline: Instant, progress: &Progress) -> Result<
 async fn apply(client: &Client, progress: &Progress) -> Result<Migrated, MigrateError> {
     let unavailable = |error: tokio_postgres::Error| MigrateError::Unavailable(error.into());
     let failed = |error: refinery::Error| MigrateError::Failed(error.into());
-    progress.is_now("waiting for another migrator to finish");
+    progress.set("waiting for another migrator to finish");
     let lock = format!("select pg_catalog.pg_advisory_xact_lock({LOCK})");
     client.batch_execute(&lock).await.map_err(unavailable)?;
-    progress.is_now("applying a migration");
+    progress.set("applying a migration");
     // The role's limit holds for the locks of tables: while a migration waits for one, everybody else waits behind it.
     client.batch_execute("set local lock_timeout to default").await.map_err(unavailable)?;
 

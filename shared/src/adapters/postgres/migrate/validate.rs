@@ -6,8 +6,9 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use super::super::connection::Param;
-use super::HISTORY;
 
+/// Where refinery keeps what it has applied. Not its default name: the flags' owner may use refinery in this database.
+pub(super) const HISTORY: &str = "flag_schedules_schema_history";
 /// The history of migrations: what refinery is about to read and to write.
 const HISTORY_MISMATCHES: &str = include_str!("history_mismatches.sql");
 /// The encoding and the three tables.

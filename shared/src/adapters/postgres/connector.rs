@@ -11,9 +11,9 @@ use tokio::time::timeout;
 use tokio_postgres::config::{Host, LoadBalanceHosts};
 use tokio_postgres::{CancelToken, Config, NoTls};
 
-use super::iam::{DatabaseUser, TokenError, Tokens};
+use super::iam::{DatabaseUser, IamTokenError, Tokens};
+use super::settings::DatabaseSettings;
 use super::tls::{ConnectionsError, Tls, connector};
-use crate::config::DatabaseSettings;
 use crate::error::chain;
 
 /// PostgreSQL's port, for a URL without one.
@@ -23,7 +23,7 @@ const DEFAULT_PORT: u16 = 5432;
 const HOST_LIMIT: Duration = Duration::from_secs(2);
 
 /// Opens connections to one database as one role.
-pub(super) struct Opener {
+pub(super) struct Connector {
     /// One for each host, in the order of the settings. The driver would try all of them itself, but would spend its whole
     /// limit on a first one that does not answer, and wait forever for one that accepts and is silent.
     hosts: Vec<Config>,
@@ -40,7 +40,7 @@ pub(super) struct Opener {
 pub(super) enum OpenError {
     /// There is nothing to show to the server.
     #[error("there is no IAM token for the database")]
-    Token(#[from] TokenError),
+    Token(#[from] IamTokenError),
     /// The server could not be reached, was not the right one, or did not let us in.
     #[error(transparent)]
     Driver(#[from] tokio_postgres::Error),
@@ -49,7 +49,7 @@ pub(super) enum OpenError {
     TooSlow,
 }
 
-impl Opener {
+impl Connector {
     /// Opens nothing yet. `name` is what the server shows of its connections; `limit` is for opening one, however many
     /// hosts there are.
     pub(super) fn new(

@@ -147,7 +147,8 @@ fn check_hosts(driver: &tokio_postgres::Config) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{DatabaseSettings, SettingError};
+    use super::super::settings::DatabaseSettings;
+    use crate::config::SettingError;
 
     fn database(url: &str) -> Result<DatabaseSettings, SettingError> {
         DatabaseSettings::read(&|name| (name == "DATABASE_URL").then(|| url.to_owned()))

@@ -1,15 +1,17 @@
 //! How often a statement that is safe to repeat is tried, and what may be told when the answer to an attempt was lost.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::connection::{QueryError, STATEMENT_LIMIT};
-use crate::error::{Fault, StoreError};
+use super::query_error::QueryError;
+use crate::ports::store_error::{Fault, StoreError};
 
+/// A statement with all that it waits for, a new connection included, may take this long.
+pub const STATEMENT_LIMIT: Duration = Duration::from_secs(5);
 /// A statement that meets a deadlock or a serialization failure is tried this often, at most.
 const CONFLICTS: u8 = 4;
 
 /// How often a statement that is safe to repeat is tried, and until when.
-pub(super) struct Attempts {
+pub(super) struct Retry {
     /// When the last one must have ended.
     pub(super) deadline: Instant,
     /// Whether an attempt has lost its connection: what it did may have been done.
@@ -19,7 +21,7 @@ pub(super) struct Attempts {
     rejected: bool,
 }
 
-impl Attempts {
+impl Retry {
     pub(super) fn new() -> Self {
         Self {
             deadline: Instant::now() + STATEMENT_LIMIT,
@@ -61,7 +63,7 @@ impl Attempts {
 
     /// The same for a change. What was rejected is tried once more, to tell what passes from what stays; but not for the codes
     /// of an outbox that cannot be written.
-    pub(super) fn may_repeat_change(&mut self, error: &QueryError) -> bool {
+    pub(super) fn may_repeat_write(&mut self, error: &QueryError) -> bool {
         let is_rejected = matches!(error.fault(), Fault::Rejected | Fault::Other);
         if is_rejected && !error.names_outbox() && !std::mem::replace(&mut self.rejected, true) {
             return told(matches!(error, QueryError::Driver(_)), error);

@@ -4,18 +4,19 @@ use std::time::{Duration, Instant};
 
 use deadpool_postgres::Transaction;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{Json, ToSql, Type};
 use tokio_postgres::{IsolationLevel, Row};
 
 use super::Postgres;
-use super::attempts::Attempts;
-use super::connection::{Connections, Object, Param, Params, QueryError, within};
+use super::connection::{Connections, Object, Param, Params, within};
+use super::query_error::QueryError;
+use super::retry::Retry;
 use super::rows::field;
-use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
+use crate::domain::audit_event::EventDraft;
 use crate::domain::schedule::Schedule;
-use crate::domain::step::{EventRoute, Recorded};
-use crate::error::{Fault, StoreError};
-use crate::ports::EventJournal;
+use crate::ports::outbox::EventJournal;
+use crate::ports::schedules::{EventRoute, Stored};
+use crate::ports::store_error::{Fault, StoreError};
 
 const TRANSACTION_STATUS: &str = include_str!("sql/transaction_status.sql");
 /// Whether the outbox can be written without waiting for a lock.
@@ -52,84 +53,80 @@ impl Statement {
     }
 }
 
-/// A change that a caller asks for.
-pub(super) struct Change<'a> {
+/// A create or a cancel.
+pub(super) struct AuditedWrite<'a> {
     pub(super) statement: Statement,
-    /// The parameters but for the last one: whether an earlier attempt was lost.
+    /// All parameters except the last three: the event's id, its context, and whether an earlier attempt was lost.
     pub(super) params: &'a Params<'a>,
-    /// The schedule, if a row says that this change has stored it, by this attempt or by one that was lost.
+    pub(super) event: &'a EventDraft,
+    /// The schedule, if a row says that this write has stored it, in this attempt or in one that was lost.
     pub(super) stored: fn(&Row) -> Result<Option<Schedule>, StoreError>,
-    pub(super) event_id: EventId,
-    pub(super) event_type: EventType,
-    pub(super) context: &'a EventContext,
 }
 
-impl Change<'_> {
-    fn params<'a>(&'a self, lost: &'a bool) -> Vec<Param<'a>> {
-        let mut params = self.params.to_vec();
-        params.push((lost, Type::BOOL));
-        params
-    }
+/// What the statement returned, and what it stored, if anything.
+pub(super) struct WriteResult {
+    pub(super) row: Row,
+    pub(super) stored: Option<Box<Stored>>,
+}
 
-    fn event(&self, schedule: &Schedule) -> Result<AuditEvent, StoreError> {
-        AuditEvent::of(self.event_id, self.event_type, self.context.clone(), schedule)
-            .map_err(|error| StoreError::Refused(error.into()))
-    }
-
-    /// What a row says, with where its event goes once it is known that there is one.
-    fn changed(
+impl AuditedWrite<'_> {
+    /// The result of a row; `route` is called for a row that has stored something.
+    fn result(
         &self,
         row: Row,
         route: impl FnOnce(&Schedule) -> Result<EventRoute, StoreError>,
-    ) -> Result<Changed, StoreError> {
-        let recorded = match (self.stored)(&row)? {
-            Some(schedule) => Some(Box::new(Recorded { event: route(&schedule)?, schedule })),
+    ) -> Result<WriteResult, StoreError> {
+        let stored = match (self.stored)(&row)? {
+            Some(schedule) => Some(Box::new(Stored { route: route(&schedule)?, schedule })),
             None => None,
         };
-        Ok(Changed { row, recorded })
+        Ok(WriteResult { row, stored })
     }
 }
 
-/// What a change came to: its row, and what it has stored, if anything.
-pub(super) struct Changed {
-    pub(super) row: Row,
-    pub(super) recorded: Option<Box<Recorded>>,
-}
-
 impl Postgres {
-    /// Makes a change together with its audit event. If that fails, and without the outbox it works, the outbox was to
-    /// blame: then the event is logged before the commit, and handed back.
-    pub(super) async fn change(
+    /// Writes a change together with its audit event. If that fails, and succeeds without the outbox, the outbox is at
+    /// fault: then the event is logged before the commit, and returned to be sent directly.
+    pub(super) async fn write_audited(
         &self,
-        change: &Change<'_>,
+        write: &AuditedWrite<'_>,
         journal: &dyn EventJournal,
-    ) -> Result<Changed, QueryError> {
-        let mut attempts = Attempts::new();
+    ) -> Result<WriteResult, QueryError> {
+        let context = Json(&write.event.context);
+        let params = |lost: bool| -> Vec<Param<'_>> {
+            let lost: &(dyn ToSql + Sync) = if lost { &true } else { &false };
+            let event =
+                [(&write.event.id.0 as _, Type::UUID), (&context as _, Type::JSONB), (lost, Type::BOOL)];
+            [write.params, &event].concat()
+        };
+        let mut retry = Retry::new();
         let error = loop {
-            let lost = attempts.lost;
-            let sql = change.statement.with_event();
-            match self.connections.query_once(sql, &change.params(&lost), &Ok, attempts.deadline).await {
+            let sql = write.statement.with_event();
+            match self.connections.query_once(sql, &params(retry.lost), &Ok, retry.deadline).await {
                 Ok(rows) => {
-                    let changed = change.changed(only(rows)?, |_| Ok(EventRoute::Outbox))?;
-                    if changed.recorded.is_some() || !attempts.may_look_again() {
-                        return Ok(changed);
+                    let result = write.result(only(rows)?, |_| Ok(EventRoute::Outbox))?;
+                    if result.stored.is_some() || !retry.may_look_again() {
+                        return Ok(result);
                     }
                 }
-                Err(error) if attempts.may_repeat_change(&error) => {}
+                Err(error) if retry.may_repeat_write(&error) => {}
                 Err(error) => break error,
             }
         };
-        if !self.may_be_outbox(&error, attempts.deadline).await {
-            return Err(attempts.conclude(error));
+        if !self.may_be_outbox(&error, retry.deadline).await {
+            return Err(retry.conclude(error));
         }
         let reason = error.message();
         loop {
-            match self.change_directly(change, &reason, &attempts, journal).await {
-                Ok(changed) => return Ok(changed),
-                Err(again) if attempts.may_repeat_change(&again) => {}
-                // The same with and without the outbox: the first error is the one to tell.
-                Err(again) if again.fault() == error.fault() => return Err(attempts.conclude(error)),
-                Err(again) => return Err(attempts.conclude(again)),
+            match self
+                .write_without_outbox(write, &params(retry.lost), &reason, retry.deadline, journal)
+                .await
+            {
+                Ok(result) => return Ok(result),
+                Err(again) if retry.may_repeat_write(&again) => {}
+                // The same with and without the outbox: report the first error.
+                Err(again) if again.fault() == error.fault() => return Err(retry.conclude(error)),
+                Err(again) => return Err(retry.conclude(again)),
             }
         }
     }
@@ -157,29 +154,30 @@ impl Postgres {
         matches!(locked, Ok(Err(error)) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
     }
 
-    async fn change_directly(
+    async fn write_without_outbox(
         &self,
-        change: &Change<'_>,
+        write: &AuditedWrite<'_>,
+        params: &Params<'_>,
         reason: &str,
-        attempts: &Attempts,
+        deadline: Instant,
         journal: &dyn EventJournal,
-    ) -> Result<Changed, QueryError> {
-        let mut client = self.connections.get(attempts.deadline).await?;
+    ) -> Result<WriteResult, QueryError> {
+        let mut client = self.connections.get(deadline).await?;
         let mut committing = None;
-        let changing = async {
+        let writing = async {
             let transaction = begin(&mut client).await?;
-            let sql = change.statement.alone();
-            let row = transaction.query_typed_one(&sql, &change.params(&attempts.lost)).await?;
+            let row = transaction.query_typed_one(&write.statement.alone(), params).await?;
             let transaction_id = field(&row, "transaction_id")?;
-            let changed = change.changed(row, |schedule| {
-                let event = change.event(schedule)?;
+            let result = write.result(row, |schedule| {
+                let event = write.event.complete(schedule);
+                let event = event.map_err(|error| StoreError::Refused(error.into()))?;
                 journal.log_in_full(&event, reason);
                 Ok(EventRoute::Direct(Box::new(event)))
             })?;
-            committing = Some((transaction_id, changed));
+            committing = Some((transaction_id, result));
             Ok(transaction.commit().await?)
         };
-        let result: Result<Result<(), QueryError>, ()> = within(attempts.deadline, changing).await;
+        let result: Result<Result<(), QueryError>, ()> = within(deadline, writing).await;
         let result = self.connections.finish(client, result, "a change without the outbox").await;
         confirm(&self.connections, result, committing).await
     }

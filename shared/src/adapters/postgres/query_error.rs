@@ -1,0 +1,87 @@
+//! Why a statement returned no rows.
+
+use std::error::Error;
+
+use thiserror::Error as ThisError;
+use tokio_postgres::error::SqlState;
+
+use super::fault;
+use crate::ports::store_error::{Fault, StoreError};
+
+/// Something exceeded its time limit.
+#[derive(Debug, Clone, Copy, ThisError)]
+#[error("{0} took longer than it may")]
+pub(super) struct TooSlow(pub(super) &'static str);
+
+#[derive(Debug)]
+pub(super) enum QueryError {
+    /// The error that PostgreSQL or the driver returned.
+    Driver(tokio_postgres::Error),
+    /// This took longer than it may.
+    TooSlow(&'static str),
+    /// There is no connection, or what came back is not what the statement promises.
+    Store(StoreError),
+}
+
+impl QueryError {
+    /// What it means.
+    pub(super) fn fault(&self) -> Fault {
+        match self {
+            Self::Driver(error) => fault::classify(error),
+            Self::TooSlow(_) => Fault::TooSlow,
+            Self::Store(StoreError::Unavailable(_)) => Fault::Unavailable,
+            Self::Store(StoreError::Rejected { .. }) => Fault::Rejected,
+            Self::Store(StoreError::Refused(_) | StoreError::Corrupt { .. }) => Fault::Other,
+        }
+    }
+
+    /// Whether its code is one that an outbox gives that cannot be written.
+    pub(super) fn names_outbox(&self) -> bool {
+        let Self::Driver(error) = self else { return false };
+        error.code().is_some_and(|code| {
+            code.code().starts_with("23") || ["42P01", "42703", "42501"].contains(&code.code())
+        })
+    }
+
+    pub(super) fn is_duplicate_schedule(&self) -> bool {
+        let Self::Driver(error) = self else { return false };
+        error.as_db_error().is_some_and(|db| {
+            *db.code() == SqlState::UNIQUE_VIOLATION && db.table() == Some("feature_flag_schedules")
+        })
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        matches!(self, Self::Driver(error) if fault::is_spent(error))
+    }
+
+    /// The message that PostgreSQL returned, without the statement.
+    pub(super) fn message(&self) -> String {
+        match self {
+            Self::Driver(error) => fault::message(error),
+            Self::TooSlow(what) => TooSlow(what).to_string(),
+            Self::Store(error) => error.source().map_or_else(|| error.to_string(), ToString::to_string),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for QueryError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+impl From<StoreError> for QueryError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<QueryError> for StoreError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Driver(error) => fault::store_error(error),
+            QueryError::TooSlow(what) => Self::Unavailable(TooSlow(what).into()),
+            QueryError::Store(error) => error,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! How to reach the database.
+
+use std::net::IpAddr;
+
+use tokio_postgres::config::{Host, SslMode};
+
+use super::database_url;
+use crate::config::{Lookup, SettingError, error, is_loopback, optional, required};
+
+#[derive(Clone)]
+pub struct DatabaseSettings {
+    /// Where, and as whom.
+    pub driver: tokio_postgres::Config,
+    /// Whether to speak TLS, certificate and host name verified in full. Only a host on this machine may go without.
+    pub tls: bool,
+    /// A PEM file of further roots.
+    pub ca_file: Option<String>,
+    /// The region of the RDS IAM tokens that take the place of a password; then there is one host, and TLS.
+    pub iam_region: Option<String>,
+}
+
+impl DatabaseSettings {
+    /// Reads `DATABASE_URL`, `DATABASE_AUTH` (with `AWS_REGION`) and `DATABASE_CA_FILE`.
+    ///
+    /// # Errors
+    /// [`SettingError`].
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingError> {
+        let url = required(lookup, "DATABASE_URL", database_url::WHAT)?;
+        let iam_region = iam_region(lookup)?;
+        let (mut driver, mode) = database_url::parse(&url).map_err(|reason| error("DATABASE_URL", reason))?;
+        // An address beside the host is where the connection really goes.
+        let local =
+            driver.get_hosts().iter().all(is_local) && driver.get_hostaddrs().iter().all(IpAddr::is_loopback);
+        if iam_region.is_some() {
+            check_iam(&driver)?;
+        }
+        let tls = match mode.as_deref() {
+            // A token is as good as a password, and RDS takes it over TLS only.
+            Some("disable" | "allow" | "prefer") if iam_region.is_some() => {
+                return Err(error(
+                    "DATABASE_AUTH",
+                    "is iam, which needs TLS, but DATABASE_URL asks for a connection without it; use sslmode=verify-full or leave it out",
+                ));
+            }
+            None => !local || iam_region.is_some(),
+            Some("disable" | "allow" | "prefer") if local => false,
+            // Asking for TLS at all means to verify it in full: what is encrypted to anybody protects nothing.
+            Some("require" | "verify-ca" | "verify-full") => true,
+            Some("disable" | "allow" | "prefer") => {
+                return Err(error(
+                    "DATABASE_URL",
+                    "asks for a connection without TLS to another machine; use sslmode=verify-full or leave it out",
+                ));
+            }
+            Some(_) => {
+                return Err(error("DATABASE_URL", "has an unknown sslmode; use verify-full or leave it out"));
+            }
+        };
+        driver.ssl_mode(if tls { SslMode::Require } else { SslMode::Disable });
+        Ok(Self { driver, tls, ca_file: optional(lookup, "DATABASE_CA_FILE"), iam_region })
+    }
+}
+
+/// The region for IAM tokens, if `DATABASE_AUTH` asks for them.
+fn iam_region(lookup: Lookup<'_>) -> Result<Option<String>, SettingError> {
+    match optional(lookup, "DATABASE_AUTH").as_deref() {
+        None => Ok(None),
+        Some("iam") => {
+            required(lookup, "AWS_REGION", "the database's region, for DATABASE_AUTH=iam").map(Some)
+        }
+        Some(_) => Err(error(
+            "DATABASE_AUTH",
+            "is not known; it must be iam, or unset to use the password of DATABASE_URL",
+        )),
+    }
+}
+
+/// A token takes the place of the password, and is for one host.
+fn check_iam(driver: &tokio_postgres::Config) -> Result<(), SettingError> {
+    if driver.get_password().is_some() {
+        return Err(error(
+            "DATABASE_AUTH",
+            "is iam, but DATABASE_URL has a password; take one of the two out",
+        ));
+    }
+    match driver.get_hosts() {
+        [Host::Tcp(_)] => Ok(()),
+        _ => Err(error("DATABASE_AUTH", "is iam, so DATABASE_URL must name one host, which is no socket")),
+    }
+}
+
+fn is_local(host: &Host) -> bool {
+    match host {
+        Host::Tcp(name) => is_loopback(name),
+        #[cfg(unix)]
+        Host::Unix(_) => true,
+    }
+}

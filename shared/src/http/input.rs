@@ -1,0 +1,177 @@
+//! Reads path parameters, query parameters and headers, and collects everything that is wrong with them.
+
+use std::collections::HashMap;
+
+use lambda_http::http::HeaderMap;
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::cursor;
+use super::input_error::InputError;
+use super::query::{self, Query};
+use crate::domain::flag::{Environment, FlagAddress, FlagKey};
+use crate::domain::schedule::{IdempotencyKey, REASON_MAX, ScheduleId, Status};
+use crate::domain::text::check_prose;
+use crate::ports::schedules::PagePosition;
+
+/// The largest page.
+pub const MAX_LIMIT: u16 = 200;
+const DEFAULT_LIMIT: u16 = 50;
+
+pub(super) struct Input<'a> {
+    path_parameters: &'a Map<String, Value>,
+    query: HashMap<String, String>,
+    headers: &'a HeaderMap,
+    pub(super) errors: Vec<InputError>,
+}
+
+impl<'a> Input<'a> {
+    /// The parameters of a request; only `known` query parameters are valid.
+    pub(super) fn new(
+        path_parameters: &'a Map<String, Value>,
+        query: &Query,
+        headers: &'a HeaderMap,
+        known: &[&str],
+    ) -> Self {
+        let mut input = Self { path_parameters, query: HashMap::new(), headers, errors: Vec::new() };
+        for (name, value) in query.pairs() {
+            let Some(name) = query::decode(name) else {
+                input.reject("query", "is not UTF-8 after percent decoding");
+                continue;
+            };
+            if !known.contains(&name.as_str()) {
+                let known = known.join("`, `");
+                input.reject(&name, format!("is not a known query parameter; there are `{known}`"));
+            } else if input.query.contains_key(&name) {
+                input.reject(&name, "must not be given twice");
+            } else if let Some(value) = query::decode(value) {
+                input.query.insert(name, value);
+            } else {
+                input.reject(&name, "is not UTF-8 after percent decoding");
+                input.query.insert(name, String::new());
+            }
+        }
+        for (name, detail) in query.differences() {
+            input.reject(&name, detail);
+        }
+        input
+    }
+
+    pub(super) fn reject(&mut self, parameter: &str, detail: impl Into<String>) {
+        let error = InputError::in_parameter(parameter, detail);
+        // One error a parameter: the first is the one to correct first.
+        if !self.errors.iter().any(|other| other.location == error.location) {
+            self.errors.push(error);
+        }
+    }
+
+    /// The value, if nothing was wrong.
+    pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Vec<InputError>> {
+        match value {
+            Some(value) if self.errors.is_empty() => Ok(value),
+            _ => Err(self.errors),
+        }
+    }
+
+    /// A path parameter. Gateways differ in whether they hand it over decoded, so valid percent escapes are decoded
+    /// here, once, whoever sent them.
+    fn path_parameter(&mut self, name: &str) -> Option<String> {
+        let raw = match self.path_parameters.get(name) {
+            Some(Value::String(raw)) => raw,
+            None | Some(Value::Null) => {
+                self.reject(name, "is missing from the path");
+                return None;
+            }
+            Some(_) => {
+                self.reject(name, format!("`pathParameters.{name}` must be a string"));
+                return None;
+            }
+        };
+        let decoded = percent_decode_str(raw).decode_utf8().ok().map(|text| text.into_owned());
+        if decoded.is_none() {
+            self.reject(name, "is not UTF-8 after percent decoding");
+        }
+        decoded
+    }
+
+    pub(super) fn flag(&mut self) -> Option<FlagAddress> {
+        let key = self.path_parameter("flagKey").and_then(|text| {
+            FlagKey::parse(text).map_err(|error| self.reject("flagKey", error.to_string())).ok()
+        });
+        let environment = match self.query.get("environment").cloned() {
+            None => Some(Environment::default()),
+            Some(text) => {
+                Environment::parse(text).map_err(|error| self.reject("environment", error.to_string())).ok()
+            }
+        };
+        key.zip(environment).map(|(key, environment)| FlagAddress { key, environment })
+    }
+
+    pub(super) fn schedule_id(&mut self) -> Option<ScheduleId> {
+        let text = self.path_parameter("scheduleId")?;
+        // The hyphenated form of RFC 9562 only: one schedule has one address.
+        let id = (text.len() == 36).then(|| Uuid::try_parse(&text).ok()).flatten();
+        if id.is_none() {
+            self.reject("scheduleId", "must be a UUID such as 0197c2f0-6a5b-7c3d-8e4f-0123456789ab");
+        }
+        id.map(ScheduleId)
+    }
+
+    pub(super) fn idempotency_key(&mut self) -> Option<IdempotencyKey> {
+        let mut values = self.headers.get_all("idempotency-key").iter();
+        let value = values.next()?;
+        let key = value.to_str().ok().and_then(IdempotencyKey::parse);
+        if key.is_none() || values.next().is_some() {
+            let detail = "must be given once, with 1 to 128 printable ASCII characters";
+            self.errors.push(InputError::in_header("Idempotency-Key", detail));
+        }
+        key
+    }
+
+    pub(super) fn status(&mut self) -> Option<Status> {
+        let text = self.query.get("status")?;
+        let status = Status::parse(text);
+        if status.is_none() {
+            let words = Status::ALL.map(Status::as_str).join("`, `");
+            self.reject("status", format!("must be one of `{words}`"));
+        }
+        status
+    }
+
+    pub(super) fn limit(&mut self) -> u16 {
+        let Some(text) = self.query.get("limit") else { return DEFAULT_LIMIT };
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            Ok(limit) if digits && (1..=MAX_LIMIT).contains(&limit) => limit,
+            _ => {
+                self.reject("limit", format!("must be an integer from 1 to {MAX_LIMIT}"));
+                DEFAULT_LIMIT
+            }
+        }
+    }
+
+    pub(super) fn cursor(
+        &mut self,
+        flag: Option<&FlagAddress>,
+        status: Option<Status>,
+    ) -> Option<PagePosition> {
+        let text = self.query.get("cursor")?;
+        let position = cursor::decode(flag?, status, text);
+        if position.is_none() {
+            self.reject(
+                "cursor",
+                "must be the `next_cursor` of a page of this flag, environment and status, unchanged",
+            );
+        }
+        position
+    }
+
+    pub(super) fn reason(&mut self) -> Option<String> {
+        let text = self.query.get("reason").cloned()?;
+        if let Err(error) = check_prose(&text, REASON_MAX) {
+            self.reject("reason", error.to_string());
+        }
+        Some(text)
+    }
+}

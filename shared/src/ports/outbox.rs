@@ -1,0 +1,89 @@
+//! The outbox: audit events that are not known to be delivered yet.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+
+use super::store_error::StoreError;
+use crate::domain::audit_event::{AuditEvent, EventId};
+use crate::error::BoxError;
+
+#[async_trait]
+pub trait AuditOutbox: Send + Sync {
+    /// Locks undelivered rows, oldest first, passes them to `sender` and stores the outcome of each, all in one
+    /// transaction. Rows locked by another process are skipped; when this process dies, its locks are released at once.
+    /// Returns by `deadline`, whatever the database does. Rows whose event type this release does not know are skipped.
+    async fn deliver(
+        &self,
+        which: Selection<'_>,
+        sender: &dyn EventSender,
+        deadline: Instant,
+    ) -> Result<DeliveryCounts, StoreError>;
+
+    async fn backlog(&self) -> Result<AuditBacklog, StoreError>;
+}
+
+/// Sends outbox rows to the audit log.
+#[async_trait]
+pub trait EventSender: Send + Sync {
+    /// Returns the outcome of each row, in the same order. Never fails: a row that could not be sent by `until` is
+    /// [`DeliveryOutcome::Kept`].
+    async fn send(&self, rows: Vec<OutboxRow>, until: Instant) -> Vec<DeliveryOutcome>;
+}
+
+/// Records an event before its change is committed without an outbox row.
+pub trait EventJournal: Send + Sync {
+    /// Logs the whole event, and why the outbox could not take it. Sends nothing.
+    fn log_in_full(&self, event: &AuditEvent, reason: &str);
+}
+
+/// Which rows of the outbox.
+#[derive(Debug, Clone, Copy)]
+pub enum Selection<'a> {
+    These(&'a [EventId]),
+    /// At most `limit` of the rows written at least `age` ago, oldest first, without those already tried.
+    OlderThan {
+        age: Duration,
+        limit: u16,
+        except: &'a [EventId],
+    },
+}
+
+#[derive(Debug)]
+pub struct OutboxRow {
+    pub event_id: EventId,
+    /// Whether CloudWatch Logs rejected the event's own timestamp before.
+    pub refused_before: bool,
+    /// The event, or why it cannot be rendered.
+    pub event: Result<AuditEvent, BoxError>,
+    /// The row's JSON as stored, so that the log keeps an event that cannot be rendered.
+    pub raw: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeliveryOutcome {
+    /// CloudWatch Logs has it: the row is deleted.
+    Delivered,
+    /// Not sent for now: the row stays unchanged.
+    Kept,
+    /// Its timestamp was rejected: the next attempt uses the time of sending.
+    Refused,
+    /// It can never be delivered, for this reason: the row stays, but no longer blocks others.
+    Dead(String),
+}
+
+/// The result of one [`deliver`](AuditOutbox::deliver), in rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DeliveryCounts {
+    pub held: usize,
+    pub delivered: usize,
+    pub dead: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AuditBacklog {
+    /// Undelivered events, without dead ones.
+    pub count: u64,
+    pub oldest_age: Duration,
+    pub dead: u64,
+}
