@@ -1,11 +1,11 @@
--- What the roles of roles.sql may do with the tables: what the statements of this release need, and no more. Run by `migrate`
--- after the migrations, every time, as the owner of the tables; so a release that needs more brings it along. Nothing is
--- ever taken back here: the previous release may still be running. Every function and operator is named with its schema:
--- what somebody has made in `public` must not run with our rights.
+-- Table privileges of the roles in roles.sql: exactly what the statements of this release need. `migrate` runs this after the
+-- migrations, every time, as the owner of the tables, so a release that needs more grants it. Nothing is ever revoked here:
+-- the previous release may still be running. Every function and operator is schema-qualified, so that objects created by
+-- others in `public` do not run with our privileges.
 
 do $$
 begin
-    -- A database in which roles.sql has not been run has its own ways.
+    -- If roles.sql has not been run in this database, its roles are managed in another way.
     if 2 operator(pg_catalog.<>) (
         select pg_catalog.count(distinct role.rolname)
         from pg_catalog.pg_database database
@@ -18,13 +18,13 @@ begin
         return;
     end if;
 
-    -- Flags are somebody else's: found by all, changed by the processor, in what a schedule changes.
+    -- Flags belong to another system: all functions find them, the processor changes only what a schedule changes.
     grant select (id, flag_key, environment) on feature_flags to flag_schedules_api;
     grant select (id, flag_key, environment, enabled, rollout_percentage) on feature_flags to flag_schedules_processor;
     grant update (enabled, rollout_percentage, updated_at) on feature_flags to flag_schedules_processor;
 
-    -- Schedules: created and cancelled by admins, ended by the processor. Nobody deletes one, or changes what was asked for.
-    -- The id is there for the create that meets its own idempotency key, which sets it to what it is.
+    -- Schedules: created and cancelled by admins, ended by the processor. Nobody deletes one or alters the requested change.
+    -- The update of `id` is for a create with a known idempotency key, whose DO UPDATE sets it to itself.
     grant select on feature_flag_schedules to flag_schedules_api, flag_schedules_processor;
     grant insert (id, flag_id, scheduled_at, apply_by, updates, reason, created_by, idempotency_key)
         on feature_flag_schedules to flag_schedules_api;
@@ -33,7 +33,7 @@ begin
     grant update (status, applied_at, failed_at, error_code, error_message, updated_at)
         on feature_flag_schedules to flag_schedules_processor;
 
-    -- The outbox: whoever writes an event may deliver it, too. What an event says, nobody changes.
+    -- The outbox: roles that write events also deliver them. Nobody alters the content of an event.
     grant select, delete on audit_outbox to flag_schedules_api, flag_schedules_processor;
     grant insert (event_id, event_type, context, schedule) on audit_outbox to flag_schedules_api, flag_schedules_processor;
     grant update (refused_at, dead_at, dead_reason) on audit_outbox to flag_schedules_api, flag_schedules_processor;

@@ -1,8 +1,8 @@
--- The service's database roles, and the time that their statements may take. Run once in the service's database, before the
--- first deployment, by its owner (on RDS: the master user) or a superuser. Running it again changes nothing.
+-- The service's database roles and their timeouts. Run once in the service's database, before the first deployment, as its
+-- owner (on RDS: the master user) or a superuser. Running it again changes nothing.
 --
--- No password stands here. Give each role one (\password in psql), or with DATABASE_AUTH=iam: grant rds_iam to ...
--- What the roles may do with the tables comes with every release: the `migrate` function runs grants.sql.
+-- This file sets no passwords. Give each role one (\password in psql), or with DATABASE_AUTH=iam: grant rds_iam to ...
+-- Table privileges ship with every release: the `migrate` function runs grants.sql.
 
 do $$
 declare
@@ -15,13 +15,13 @@ begin
         ) then
             execute pg_catalog.format('create role %I login', service_role);
         end if;
-        -- Also the sign for `migrate` that this is a database of these roles: a server's roles are there for all of its databases.
+        -- Also tells `migrate` that this database uses these roles, which exist for all databases of the server.
         execute pg_catalog.format(
             'grant connect on database %I to %I', pg_catalog.current_database(), service_role
         );
     end loop;
 
-    -- Tables that are there already: whoever alters a table has to own it, or be a member of the role that does.
+    -- Existing tables: a role that alters a table must own it, or be a member of the role that does.
     for adopted in
         select c.relname as name, c.relowner::pg_catalog.regrole as owner
         from pg_catalog.pg_class c
@@ -43,9 +43,9 @@ $$;
 grant usage on schema public to flag_schedules_api, flag_schedules_processor;
 grant usage, create on schema public to flag_schedules_migrate;
 
--- Limits nest: a lock's < a statement's < what the service waits for an answer < the function's; docs/operations.md has them
--- all. A migration waits for a table's lock for less time than others wait behind it. The functions count on seeing what
--- others have committed while they waited for a lock, whatever the database's default isolation is.
+-- Timeouts nest: lock < statement < the service's wait for a response < the function; docs/operations.md lists them all. A
+-- migration waits for a table lock for less time than others wait behind it. The functions rely on seeing what others
+-- committed while they waited for a lock, whatever the database's default isolation level is.
 alter role flag_schedules_api set lock_timeout = '2s';
 alter role flag_schedules_api set statement_timeout = '4s';
 alter role flag_schedules_api set idle_in_transaction_session_timeout = '10s';
@@ -61,7 +61,7 @@ alter role flag_schedules_migrate set statement_timeout = '50s';
 alter role flag_schedules_migrate set idle_in_transaction_session_timeout = '60s';
 alter role flag_schedules_migrate set default_transaction_isolation = 'read committed';
 
--- A grant by somebody who may not give it is no error to PostgreSQL, only a warning.
+-- PostgreSQL only warns if the current role may not grant a privilege; this makes it an error.
 do $$
 begin
     if 3 operator(pg_catalog.<>) (

@@ -1,5 +1,5 @@
--- history_mismatches: what is wrong with the history of migrations ($2 in the schema $1) before it is read and written. One row
--- at least when it is there. A table of somebody else's could run their functions, with our rights, by a trigger or a rule.
+-- history_mismatches: checks the migration history ($2 in the schema $1) before it is read and written. At least one row if it
+-- exists. A table owned by another role could run that role's functions with our privileges, through a trigger or a rule.
 select
     pg_catalog.format('%I.%I', n.nspname, c.relname) as history,
     wrong.said

@@ -1,10 +1,9 @@
--- mismatches: what the code cannot use of this database and of the tables in the schema $1, one sentence a row. Before the
--- migrations ($2) what they make, add or widen may still be missing; $3 says whether the outbox is a migration's. A row with
--- `proof` is one only if that query gives a text, which belongs in the place of {}. Run with nothing but pg_catalog in the
--- search path.
+-- mismatches: lists what makes this database and the tables in the schema $1 unusable, one sentence per row. Before the
+-- migrations ($2) what they create, add or widen may be missing; $3 says whether the outbox was created by a migration. A row
+-- with `proof` counts only if that query returns a text, which replaces {}. Run with only pg_catalog in the search path.
 with
--- Column, the types it may have, how that is said, whether it must or must not be `not null`, whether a migration adds it
--- where it is missing, and whether rows are inserted without it.
+-- Column, allowed types, their wording in messages, whether it must or must not be `not null`, whether a migration adds it
+-- if it is missing, and whether rows are inserted without it.
 required (relation, name, types, words, nulls, added, omitted) as (values
     ('feature_flags', 'id', '{uuid}'::regtype[], 'uuid', 'never', false, false),
     ('feature_flags', 'flag_key', '{text,varchar}', 'text or character varying', 'never', false, false),
@@ -76,19 +75,19 @@ actual as (
     join pg_type t on t.oid = a.atttypid
     where relation.state = 'usable'
 ),
--- What must be there, next to what is.
+-- Required columns, joined with the actual ones.
 judged as (
     select
         relation.place, r.relation, r.name, r.types, r.words as required, r.nulls, r.added, r.omitted,
         relation.oid, a.attnum, a.words, a.not_null, a.filled, a.generated,
         a.atttypid = any (r.types::oid[]) as type_fits,
-        -- A migration widens the texts of the schedules.
+        -- A migration widens the text columns of the schedules.
         r.relation = 'feature_flag_schedules' and r.types = '{text}' and a.atttypid = 'varchar'::regtype as widened
     from required r
     join relation on relation.name = r.relation and relation.state = 'usable'
     left join actual a on a.relation = r.relation and a.name = r.name
 ),
--- What must be unique, in any order of the columns; the condition as PostgreSQL prints it. A migration makes each index,
+-- Required unique indexes, in any column order; the condition as PostgreSQL prints it. A migration creates each index,
 -- unless its name is taken.
 uniqueness (relation, columns, condition, words) as (values
     ('feature_flags', '{environment,flag_key}'::text[], null, '(flag_key, environment)'),
@@ -124,7 +123,7 @@ mismatch (place, name, attnum, said, proof) as (
             or (nulls = 'never' and not not_null) or (nulls = 'allowed' and not_null) or generated
     end
 
-    -- PostgreSQL changes no column that these use.
+    -- PostgreSQL does not alter a column that these use.
     union all
     select j.place, j.relation, j.attnum, format('%s.%s is %s, but must be text, and cannot be widened: %s uses it',
         j.relation, j.name, j.words, pg_describe_object(d.classid, d.objid, d.objsubid)), null
@@ -158,7 +157,7 @@ mismatch (place, name, attnum, said, proof) as (
                 and not (f.refclassid = 'pg_class'::regclass and f.refobjid = j.oid)
         )
 
-    -- Checks on the status alone must allow all four. Not evaluated where they use a function of somebody's.
+    -- Checks on the status alone must allow all four. Not evaluated if they use a user-defined function.
     union all
     select j.place, j.relation, j.attnum,
         format('feature_flag_schedules.status has the check %I, which refuses {}, but must allow pending, applied, failed and cancelled',
@@ -168,7 +167,7 @@ mismatch (place, name, attnum, said, proof) as (
     from judged j
     join pg_constraint c on c.conrelid = j.oid and c.contype = 'c' and c.conkey = array[j.attnum]
     where j.relation = 'feature_flag_schedules' and j.name = 'status' and (j.type_fits or j.widened)
-        -- PostgreSQL 18 has checks that are not enforced.
+        -- In PostgreSQL 18, checks can be NOT ENFORCED.
         and to_jsonb(c) ->> 'conenforced' is distinct from 'false'
         and not exists (
             select from pg_depend f

@@ -1,13 +1,13 @@
--- cancel_schedule: cancels a pending schedule together with its audit event. One row comes back, whatever happened.
+-- cancel_schedule: cancels a pending schedule and stores its audit event. Always returns one row.
 with
--- The flag, if it is there.
+-- The flag, if it exists.
 flag as (
     select id, flag_key, environment
     from feature_flags
     where flag_key = $1 and environment = $2
 ),
--- The schedule, locked: after a wait for somebody else this is what they left, where a plain read next to the update
--- would still show what was there before.
+-- The schedule, locked. After waiting for another transaction, this is the row as that one left it; a plain read next to
+-- the update would still see the row as it was before.
 found as (
     select
         s.id, s.status, s.cancelled_by, s.cancel_reason, s.cancelled_at,
@@ -23,7 +23,7 @@ cancelled as (
     from found
     where s.id = found.id and found.status = 'pending'
     returning
-        -- A trigger may have written something else: then this is an error, and nothing is stored.
+        -- If a trigger wrote something else, the cast raises an error and nothing is stored.
         case
             when s.status = 'cancelled' and s.cancelled_at is not null then true
             else ('a trigger changed the cancellation: status ' || coalesce(s.status, 'null'))::boolean
@@ -41,11 +41,11 @@ cancelled as (
 select
     exists (select from flag) as flag_exists,
     (select cancelled.schedule from cancelled where cancelled.is_stored) as cancelled,
-    -- It could have been cancelled, and was not.
+    -- It was pending, but the update did not happen.
     (select found.status = 'pending' from found) and not exists (select from cancelled) as is_suppressed,
     (select found.schedule from found) as found,
-    -- Whether an attempt of this request whose answer was lost ($8) has cancelled it: a moment ago, by this admin, for this
-    -- reason, and with this event where that can be told.
+    -- Whether an earlier attempt of this request, whose response was lost ($8), cancelled it: recently, by this admin, for
+    -- this reason, and with this event if that can be determined.
     $8
     -- outbox:
     and exists (select from audit_outbox where event_id = $6)
@@ -55,5 +55,5 @@ select
             and found.cancelled_at > now() - interval '30 seconds'
         from found
     ) as cancelled_before,
-    -- Last, when the change has been made and the transaction has an id.
+    -- Evaluated last, after the change, so that the transaction has an id.
     pg_current_xact_id_if_assigned()::text as transaction_id

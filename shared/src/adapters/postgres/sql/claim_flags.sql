@@ -1,7 +1,7 @@
--- claim_flags: locks the flags of the oldest due schedules beyond a position, but for those to skip. One row for each
--- claimed flag, with the position reached; one row without a flag when others hold all of them; no row when nothing is due.
+-- claim_flags: locks the flags of the oldest due schedules after a position, except those to skip. Returns one row for each
+-- claimed flag, with the position reached; one row without a flag if others hold all of them; no row if nothing is due.
 with
--- The oldest of what is due, by the database's clock. Rows of an adopted table may lack `created_at`: they come first.
+-- The oldest due schedules, by the database's clock. Rows of an adopted table may lack `created_at`: they sort first.
 due as (
     select s.flag_id, s.scheduled_at, coalesce(s.created_at, '-infinity') as created_at, s.id
     from feature_flag_schedules s
@@ -12,7 +12,7 @@ due as (
     order by s.scheduled_at, coalesce(s.created_at, '-infinity'), s.id
     limit $4
 ),
--- Tells other ticks, as long as the transaction lasts, that this one ($7) is working.
+-- Signals to other ticks, for the duration of the transaction, that this one ($7) is working.
 working as materialized (
     select pg_try_advisory_xact_lock_shared($6, $7) as is_told
 ),
@@ -27,7 +27,7 @@ wanted as (
     from due
 ),
 -- Not FOR UPDATE: that would block every create, whose foreign key takes FOR KEY SHARE. NULL reads as the default. One
--- probe of the primary key for each flag: joined as a whole, a large table is read from end to end for every batch.
+-- primary key lookup for each flag: a plain join would scan a large table in full for every batch.
 claimed as (
     select f.id, f.enabled, f.rollout_percentage
     from wanted

@@ -1,4 +1,4 @@
--- count_due: what is due and still pending.
+-- count_due: counts due schedules that are still pending.
 select
     count(*) as due,
     extract(epoch from now() - min(scheduled_at))::float8 as oldest_age_seconds

@@ -1,4 +1,4 @@
--- count_events: what waits in the outbox. Each figure from an index of its own: neither reads the events.
+-- count_events: counts undelivered and dead events. Each figure comes from an index of its own; the events are not read.
 select
     (select count(*) from audit_outbox where dead_at is null) as undelivered,
     (select count(*) from audit_outbox where dead_at is not null) as dead,

@@ -1,20 +1,20 @@
--- create_schedule: stores a pending schedule together with its audit event. One row comes back, whatever happened.
+-- create_schedule: stores a pending schedule and its audit event. Always returns one row.
 with
--- The flag, if it is there.
+-- The flag, if it exists.
 flag as (
     select id, flag_key, environment
     from feature_flags
     where flag_key = $1 and environment = $2
 ),
--- What an earlier attempt of this request has stored, if its answer was lost ($12).
+-- What an earlier attempt of this request stored, if its response was lost ($12).
 stored_before as (
     select flag_schedule_document(s, $1, $2) as schedule
     from feature_flag_schedules s
     where $12 and s.id = $3
 ),
--- The schedule, if the database's clock agrees: later than now, at most 366 days of 24 hours ahead. A key that was used
--- before gives the schedule of that time, however late the retry: DO UPDATE and not DO NOTHING, so that a row comes back
--- also when somebody else is inserting it at this moment.
+-- The schedule, if `scheduled_at` is valid by the database's clock: later than now, at most 366 days of 24 hours ahead. An
+-- idempotency key that was used before returns the schedule created then, however late the retry. DO UPDATE instead of DO
+-- NOTHING, so that a row is returned even while another transaction is inserting it.
 created as (
     insert into feature_flag_schedules as s
         (id, flag_id, scheduled_at, apply_by, updates, reason, created_by, idempotency_key)
@@ -31,7 +31,7 @@ created as (
     on conflict (flag_id, created_by, idempotency_key) where idempotency_key is not null
     do update set id = s.id
     returning
-        -- A trigger or a default may have written something else: then this is an error, and nothing is stored.
+        -- If a trigger or a default wrote something else, the cast raises an error and nothing is stored.
         case
             when s.id <> $3 or (s.status = 'pending' and s.created_at is not null) then true
             else ('the new row is not as it should be: status ' || coalesce(s.status, 'null')
@@ -40,7 +40,7 @@ created as (
         s.id, s.scheduled_at, s.apply_by, s.updates, s.reason, flag_schedule_document(s, $1, $2) as schedule
 )
 -- outbox:
--- Its audit event, if it is ours and not one that was there.
+-- Its audit event, if this request created the schedule.
 , audited as (
     insert into audit_outbox (event_id, event_type, context, schedule)
     select $10, 'flag_schedule.created', $11, created.schedule
@@ -59,5 +59,5 @@ select
             and created.updates = $6 and created.reason is not distinct from $7
         from created
     ) as same_body,
-    -- Last, when the change has been made and the transaction has an id.
+    -- Evaluated last, after the change, so that the transaction has an id.
     pg_current_xact_id_if_assigned()::text as transaction_id

@@ -1,5 +1,5 @@
--- find_other_ticks: whether another tick than this one ($2) is in the middle of a batch. Not one whose client has said
--- nothing for a while: it may be gone, and its locks with nobody to use them.
+-- find_other_ticks: whether a tick other than this one ($2) is in the middle of a batch. Ignores ticks whose client has been
+-- silent for a while: it may be gone, with its locks still held.
 select exists (
     select from pg_locks l
     join pg_stat_activity a on a.pid = l.pid

@@ -1,7 +1,7 @@
--- hold_events: locks these events for delivery; those that somebody else delivers, and types that this release does not
--- know, are skipped. One probe of the primary key for each id, whatever the statistics say. The index of undelivered
--- events also holds the ids, and with statistics from before the rows were written it looked cheaper: it was read from
--- end to end for every id. So the condition on `dead_at` is one that this partial index does not answer.
+-- hold_events: locks these events for delivery, skipping events that another process is delivering and types that this
+-- release does not know. One primary key lookup for each id, whatever the statistics say. The index of undelivered events
+-- also contains the ids, and with statistics from before the rows were written the planner would scan it in full for every
+-- id. So the condition on `dead_at` is written in a form that this partial index cannot serve.
 select held.event_id, held.event_type, held.context, held.schedule, held.refused_before
 from unnest($1::uuid[]) as wanted (event_id)
 cross join lateral (

@@ -1,8 +1,8 @@
--- hold_oldest_events: locks the oldest undelivered events of at least this age and of these types, without those that have
--- been tried; those that somebody else delivers are skipped. By age and never by "greater than the last id": a lower id
--- can commit later.
+-- hold_oldest_events: locks the oldest undelivered events of at least this age and of these types, except those already
+-- tried, skipping events that another process is delivering. Selects by age and never by "greater than the last id": a
+-- lower id can commit later.
 with
--- Without the events themselves: where the statistics are from before a large backlog, all of it is sorted.
+-- Keys only: with statistics from before a large backlog, the whole backlog is sorted.
 oldest as materialized (
     select event_id, written_at
     from audit_outbox

@@ -1,5 +1,5 @@
--- list_schedules: one page of a flag's schedules. A flag without schedules gives one row of nulls, no flag no row. The rows
--- are not sorted once more at the end: so each is sent when it is made, and not when all are.
+-- list_schedules: returns one page of a flag's schedules; one row of nulls for a flag without schedules; no row if there is
+-- no such flag. There is no final sort, so each row is sent as soon as it is produced.
 select page.id, page.scheduled_at, page.schedule
 from feature_flags flag
 left join lateral (

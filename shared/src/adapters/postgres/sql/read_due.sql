@@ -1,5 +1,5 @@
--- read_due: reads and locks what is due of claimed flags, the oldest first. A statement of its own: its snapshot is taken
--- after the flags were locked, so it sees what their last holder left. Locked: a cancel cannot slip in.
+-- read_due: reads and locks the due schedules of claimed flags, oldest first. A separate statement, so that its snapshot is
+-- taken after the flags were locked and sees what their last holder committed. Locked, so that no cancel can interfere.
 with
 due as materialized (
     select oldest.flag_id, oldest.id, oldest.scheduled_at, oldest.created_at
@@ -22,8 +22,8 @@ select
     held.updates,
     now() as database_now
 from due
--- A row that somebody else holds is missing here. `updates` as text, of which a valid one needs little. One probe of the
--- primary key for each schedule, however large the table is.
+-- Rows locked by another transaction are missing here. `updates` as text, truncated: valid ones are short. One primary key
+-- lookup for each schedule, however large the table is.
 left join lateral (
     select s.id, s.apply_by, left(s.updates::text, 4097) as updates
     from feature_flag_schedules s

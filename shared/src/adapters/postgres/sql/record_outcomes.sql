@@ -1,7 +1,7 @@
--- record_outcomes: stores the outcomes of a batch: flags, schedules and audit events together.
+-- record_outcomes: stores the outcomes of a batch: flags, schedules and audit events.
 with
--- The flags' state after the batch. The first condition, here and below, says nothing new: with it rows are looked up by
--- the primary key, instead of reading a large table from end to end. (With `status =`, all that is pending may be read.)
+-- The flags' state after the batch. The first condition, here and below, is redundant: it makes the planner look rows up by
+-- primary key instead of scanning a large table. (With `status =`, it might read all pending rows.)
 changed as (
     update feature_flags f
     set enabled = c.enabled, rollout_percentage = c.rollout_percentage, updated_at = now()
@@ -27,7 +27,7 @@ ended as (
     where s.id = any ($4::uuid[]) and s.id = o.id and s.status is not distinct from 'pending' and f.id = s.flag_id
     returning
         o.event_id, o.status, o.change, o.position,
-        -- A trigger may have written something else: then this is an error, and nothing is stored.
+        -- If a trigger wrote something else, the cast raises an error and nothing is stored.
         case
             when s.status = o.status and num_nonnulls(s.applied_at, s.failed_at) = 1 then true
             else ('a trigger changed the outcome: status ' || coalesce(s.status, 'null'))::boolean
@@ -49,7 +49,7 @@ ended as (
 select
     (select count(*) from changed) as flags_changed,
     (select count(*) from ended where ended.is_stored) as schedules_ended,
-    -- Tells afterwards whether a commit whose answer was lost has happened.
+    -- For finding out whether a commit whose response was lost has happened.
     pg_current_xact_id()::text as transaction_id,
-    -- In the order of the parameters, and only for events that cannot be stored.
+    -- In the order of the parameters, and only for events that are sent directly.
     case when $11 then (select jsonb_agg(ended.schedule order by ended.position) from ended) end as schedules

@@ -1,5 +1,5 @@
--- settle_events: stores the fate of held events. Each row is found by its place, and each place by one probe of the primary
--- key: a plan that does not depend on the statistics. The rows are locked, so none of them moves in the meantime.
+-- settle_events: records the delivery results of locked events. Rows are addressed by `ctid`, each found by one primary key
+-- lookup: a plan that does not depend on the statistics. The rows are locked, so no `ctid` changes in the meantime.
 with
 delivered as (
     delete from audit_outbox
@@ -8,7 +8,7 @@ delivered as (
         from unnest($1::uuid[]) as d (event_id)
     ))
 ),
--- From now on these are sent with the time of sending.
+-- From now on these are sent with the time of sending as their timestamp.
 refused as (
     update audit_outbox set refused_at = now()
     where ctid = any (array(
@@ -16,7 +16,7 @@ refused as (
         from unnest($2::uuid[]) as d (event_id)
     ))
 ),
--- These can never be delivered: kept with the reason, out of the others' way.
+-- These can never be delivered: kept with the reason, and excluded from delivery.
 dead as (
     update audit_outbox o
     set dead_at = now(),
