@@ -12,6 +12,8 @@ use super::template::{Function, functions, resource};
 
 /// API Gateway gives up on a function after this long.
 const GATEWAY: Duration = Duration::from_secs(30);
+/// Where an HTTP handler has its limits.
+const RESPOND: &str = "shared/src/lambda/respond.rs";
 /// From one tick to the next.
 const TICK: Duration = Duration::from_secs(60);
 
@@ -22,13 +24,15 @@ fn timeout(function: &Function) -> Duration {
 
 #[test]
 fn an_http_function_has_more_time_than_its_handler_and_that_more_than_a_statement() {
-    let handler = constant("HANDLER_LIMIT");
+    let handler = constant_of(RESPOND, "HANDLER_LIMIT");
     assert!(
         handler > STATEMENT_LIMIT,
         "{handler:?} is not above {STATEMENT_LIMIT:?}, what a statement may take"
     );
     // What follows the answer may take what is left: an event that is not delivered then waits for the sweep.
-    let own = handler + constant("ANSWER_RESERVE") + constant("FLUSH_RESERVE");
+    let own = handler
+        + constant_of(RESPOND, "RESPONSE_RESERVE")
+        + constant_of("shared/src/lambda/extension.rs", "FLUSH_RESERVE");
     for (name, function) in functions().into_iter().filter(|(_, function)| function.is_http()) {
         let timeout = timeout(&function);
         assert!(timeout > own, "{name}: {timeout:?} is not above {own:?}, what the handler may take");
@@ -71,7 +75,7 @@ fn a_migration_that_is_given_up_leaves_time_for_the_answer() {
     let timeout = timeout(&functions()["migrate"]);
     assert!(timeout > reserve * 10, "{timeout:?} is hardly above {reserve:?}");
     // A database that comes up late is migrated all the same.
-    let retry = constant_of("shared/src/adapters/postgres/migrate/mod.rs", "RETRY_LIMIT");
+    let retry = constant_of("shared/src/adapters/postgres/migrate/connect.rs", "RETRY_LIMIT");
     assert!(timeout > reserve + retry * 2, "{retry:?} of waiting leave little of {timeout:?}");
 }
 
@@ -94,11 +98,6 @@ fn a_failed_tick_is_not_repeated_but_kept_for_people_to_look_at() {
     assert_eq!(targets[0]["RetryPolicy"]["MaximumEventAgeInSeconds"], 60);
     assert_eq!(targets[0]["DeadLetterConfig"]["Arn"], queue);
     assert_eq!(deployed.properties("FailedTicks")["SqsManagedSseEnabled"], true);
-}
-
-/// One of the times in `lambda.rs`.
-fn constant(name: &str) -> Duration {
-    constant_of("shared/src/lambda.rs", name)
 }
 
 /// One of the times in a file, which are nobody else's business.

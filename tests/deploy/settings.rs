@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use harness::api::AUDITING;
-use harness::settings::workspace;
 use serde_json::json;
 
 use super::template::functions;
-use crate::structure::source::Source;
+use crate::structure::source::sources;
 
 /// What the template does not set, and why.
 const NOT_DEPLOYED: &[(&str, &str)] = &[
@@ -71,19 +70,19 @@ fn the_keys_come_by_url_or_inline() {
     }
 }
 
-/// The names of environment variables in `config.rs`: its texts in capitals.
+/// The names of environment variables in the code: strings in capitals in the files that read settings.
 fn settings_of_the_code() -> BTreeSet<String> {
-    const CONFIG: &str = "shared/src/config.rs";
-    let text =
-        std::fs::read_to_string(workspace().join(CONFIG)).unwrap_or_else(|error| panic!("{CONFIG}: {error}"));
-    let source = Source::new(CONFIG, &text);
-    // A line of comments or tests is blank in the code; a name stands between two quotes of one line.
-    let lines = source.text.lines().zip(source.code.lines()).filter(|(_, code)| !code.trim().is_empty());
-    let names = lines.flat_map(|(line, _)| line.split('"').skip(1).step_by(2));
-    let is_name = |name: &&str| {
+    let sources = sources("shared/src").into_iter().filter(|source| source.code.contains("Lookup<"));
+    let names = sources.flat_map(|source| {
+        // A line of comments or tests is blank in the code; a name is between two quotes of one line.
+        let lines = source.text.lines().zip(source.code.lines()).filter(|(_, code)| !code.trim().is_empty());
+        let names = lines.flat_map(|(line, _)| line.split('"').skip(1).step_by(2));
+        names.map(str::to_owned).collect::<Vec<_>>()
+    });
+    let is_name = |name: &String| {
         name.contains('_') && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
     };
-    let names: BTreeSet<String> = names.filter(is_name).map(str::to_owned).collect();
+    let names: BTreeSet<String> = names.filter(is_name).collect();
     assert!(names.contains("DATABASE_URL"), "{names:?}");
     names
 }

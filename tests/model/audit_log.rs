@@ -4,9 +4,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use flag_schedules::ports::audit_log::AuditLog;
-use flag_schedules::ports::audit_log::LogEvent;
-use flag_schedules::ports::audit_log::PutError;
+use flag_schedules::ports::audit_log::{AuditLog, LogEvent, PutError};
 use serde_json::Value;
 
 /// What the log does with a batch.

@@ -81,7 +81,7 @@ fn the_headers_that_are_read_are_the_headers_that_are_described() {
     }
 
     let mut read_by_code = BTreeSet::new();
-    for file in ["shared/src/http/request.rs", "shared/src/http/auth.rs"] {
+    for file in ["shared/src/http/request.rs", "shared/src/http/input.rs", "shared/src/http/auth.rs"] {
         let text = read(file);
         let names = text.split("headers.get").skip(1).filter_map(|rest| rest.split('"').nth(1));
         read_by_code.extend(names.map(str::to_lowercase));

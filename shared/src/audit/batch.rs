@@ -6,23 +6,23 @@ use std::ops::Range;
 
 use crate::ports::audit_log::LogEvent;
 
-/// Events in one batch, at most.
+/// Most events in one batch.
 pub const MAX_EVENTS: usize = 10_000;
-/// Bytes in one batch, at most, each event counted with [`EVENT_OVERHEAD`].
+/// Most bytes in one batch, with [`EVENT_OVERHEAD`] for each event.
 pub const MAX_BYTES: usize = 1_048_576;
-/// What each event costs beside its message, in bytes.
+/// Bytes counted for each event in addition to its message.
 pub const EVENT_OVERHEAD: usize = 26;
-/// From the first to the last event of a batch, in milliseconds; less than 24 hours.
+/// Most milliseconds from the first to the last event of a batch: less than 24 hours.
 pub const MAX_SPAN_MS: i64 = 24 * 60 * 60 * 1000 - 1;
 
-/// What an event counts for in a batch, in bytes.
+/// The size of an event in a batch, in bytes.
 #[must_use]
 pub fn weight(event: &LogEvent) -> usize {
     event.message.len() + EVENT_OVERHEAD
 }
 
-/// Cuts events, which must be ordered by time, into as few consecutive batches as the limits allow. An event that is
-/// too large on its own stands in a batch of its own.
+/// Splits events, which must be ordered by time, into as few consecutive batches as the limits allow. An event that is
+/// too large gets a batch of its own.
 #[must_use]
 pub fn batches(events: &[LogEvent]) -> Vec<Range<usize>> {
     let mut batches = Vec::new();

@@ -1,8 +1,7 @@
-//! The audit trail: where the events of committed changes are, and how they get to the audit log.
+//! The audit trail: queues the events of committed changes, and delivers them to the audit log.
 //!
-//! What it promises: it never fails and never delays an operation; and no event is lost, for the event of every change
-//! is in the outbox, or in memory and in the function's own log, until the audit log has it. [`delivery`] sends events,
-//! [`sweep`] says when.
+//! It never fails or delays an operation, and loses no event: until the audit log has an event, it is in the outbox, or in
+//! memory and in the function's own log. [`delivery`] sends events, [`sweep`] decides when.
 
 mod batch;
 mod delivery;
@@ -19,77 +18,73 @@ use std::time::{Duration, Instant};
 use render::log_event;
 
 use crate::domain::audit_event::{AuditEvent, EventId};
-use crate::ports::audit_log::AuditLog;
-use crate::ports::audit_log::LogEvent;
+use crate::ports::audit_log::{AuditLog, LogEvent};
 use crate::ports::clock::Clock;
 use crate::ports::outbox::{AuditOutbox, EventJournal};
 
-/// So many ids of events in the outbox are remembered; what is forgotten is the sweep's.
-const MAX_WRITTEN: usize = 100_000;
+/// Capacity of the queue of stored events; the sweep delivers what does not fit.
+const MAX_STORED: usize = 100_000;
 
-/// Where events wait, and the two ports they pass through.
 pub struct AuditTrail {
     outbox: Arc<dyn AuditOutbox>,
     log: Arc<dyn AuditLog>,
     clock: Arc<dyn Clock>,
-    waiting: Mutex<Waiting>,
+    queue: Mutex<Queue>,
     invocation: Mutex<Invocation>,
 }
 
-/// What this process has written and not sent yet.
+/// Events that this process has not sent yet.
 #[derive(Debug, Default)]
-struct Waiting {
+struct Queue {
     /// Events in the outbox.
-    written: VecDeque<EventId>,
-    /// Events that have no outbox row, oldest first.
+    stored: VecDeque<EventId>,
+    /// Events without an outbox row, oldest first.
     direct: VecDeque<DirectEvent>,
 }
 
-/// An event that is nowhere but here, rendered.
+/// An event without an outbox row, rendered.
 #[derive(Debug, Clone)]
 struct DirectEvent {
     event_id: EventId,
     event: LogEvent,
-    /// Whether CloudWatch Logs refused the event's own timestamp before.
+    /// Whether CloudWatch Logs rejected the event's own timestamp before.
     refused_before: bool,
-    /// How often it was sent and may have been stored.
+    /// How often it was sent without a response.
     unanswered: u32,
-    /// It is not sent again before this.
     not_before: Option<Instant>,
 }
 
-/// What is known of the audit log in this invocation.
+/// How the audit log responded in this invocation.
 #[derive(Debug, Default)]
 struct Invocation {
-    /// Events may have been stored without an answer: whatever is sent now could be a copy.
+    /// A call got no response, so anything sent now could be a copy.
     silent: bool,
-    /// The longest time that the log took to answer.
+    /// The longest response time.
     slowest: Duration,
 }
 
 impl AuditTrail {
-    /// A trail from this outbox to this log.
     #[must_use]
     pub fn new(outbox: Arc<dyn AuditOutbox>, log: Arc<dyn AuditLog>, clock: Arc<dyn Clock>) -> Self {
-        Self { outbox, log, clock, waiting: Mutex::default(), invocation: Mutex::default() }
+        Self { outbox, log, clock, queue: Mutex::default(), invocation: Mutex::default() }
     }
 
-    /// Begins an invocation. After events that may have been stored, nothing more is sent until the next one begins: a
-    /// log that does not answer gets at most one copy of an event for each invocation.
+    /// Begins an invocation. After a call without a response, nothing more is sent until the next one begins, so a log
+    /// that stores events without responding gets at most one copy of an event for each invocation.
     pub fn begin_invocation(&self) {
         *self.invocation() = Invocation::default();
     }
 
-    /// Takes note of an event that is in the outbox.
+    /// Queues an event that is in the outbox for the next flush.
     pub fn enqueue_stored(&self, event_id: EventId) {
-        let mut waiting = self.waiting();
-        waiting.written.push_back(event_id);
-        if waiting.written.len() > MAX_WRITTEN {
-            waiting.written.pop_front();
+        let mut queue = self.queue();
+        queue.stored.push_back(event_id);
+        if queue.stored.len() > MAX_STORED {
+            queue.stored.pop_front();
         }
     }
 
-    /// Takes the events of a committed change that have no outbox row, as many as there are: the next flush sends them.
+    /// Queues events without an outbox row for the next flush. Unbounded.
     pub fn enqueue_direct(&self, events: Vec<AuditEvent>) {
         let direct = events.into_iter().map(|event| DirectEvent {
             event_id: event.event_id,
@@ -98,16 +93,16 @@ impl AuditTrail {
             unanswered: 0,
             not_before: None,
         });
-        self.waiting().direct.extend(direct);
+        self.queue().direct.extend(direct);
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // A panic while the lock was held leaves two valid lists: nothing is half done in them.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // A panic while the lock is held leaves two valid lists.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn invocation(&self) -> MutexGuard<'_, Invocation> {
-        // As in `waiting`.
+        // As in `queue`.
         self.invocation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! When events are sent: what an invocation wrote right after its response, and what others left once a minute.
+//! When events are sent: an invocation's own right after its response, and undelivered ones once a minute.
 
 use std::time::{Duration, Instant};
 
@@ -8,36 +8,31 @@ use crate::domain::audit_event::EventId;
 use crate::error::chain;
 use crate::ports::outbox::{DeliveryCounts, DeliveryOutcome, Selection};
 
-/// Rows held by one transaction of a delivery, at most, and direct events sent at a time: about a megabyte of events.
+/// Most rows locked by one delivery, and direct events sent at a time: about a megabyte of events.
 const HOLD: u16 = 1_000;
 
-/// With less time than this the sweep begins nothing any more: a call that is cut short may have stored its events, and
-/// the next tick would send them again.
+/// With less time left, the sweep starts no call: one that is cut short may have stored its events, and the next tick
+/// would send them again.
 const CALL_RESERVE: Duration = Duration::from_secs(1);
 
-/// From this age on a row is the sweep's: whoever wrote it has had its chance.
+/// The sweep delivers rows of at least this age: their writer has had its chance.
 pub const SWEEP_AGE: Duration = Duration::from_secs(30);
 
-/// So many holds of the outbox, or of direct events, in which CloudWatch Logs accepted nothing, and the delivery ends.
-const FRUITLESS_HOLDS: usize = 3;
+/// A delivery ends after this many rounds in which CloudWatch Logs accepted nothing.
+const MAX_FRUITLESS_ROUNDS: usize = 3;
 
-/// A direct event that may be stored is sent again in each of the next invocations, so often.
+/// A direct event that may be stored is sent again in each of this many next invocations.
 const PROMPT_REPEATS: u32 = 2;
-/// After that it waits for this long, and for twice as long each time: a log that stores events and is too slow to say so
-/// gets few copies.
+/// After that it waits this long, doubled each time: a log that stores events and responds too late gets few copies.
 const REPEAT_AFTER: Duration = Duration::from_secs(30);
 
-/// How a delivery from the outbox went.
 struct DeliveryResult {
     counts: DeliveryCounts,
-    /// Whether it ended before everything had been tried.
     stopped: bool,
-    /// What is still in the outbox.
     kept: Vec<EventId>,
 }
 
-/// Direct events taken out of the queue. Whatever is still here in the end, however that comes about, goes back to its
-/// front.
+/// Direct events taken out of the queue. On drop, the remaining ones return to its front.
 struct Taken<'a> {
     trail: &'a AuditTrail,
     events: Vec<DirectEvent>,
@@ -49,56 +44,56 @@ impl<'a> Taken<'a> {
     }
 
     fn first(trail: &'a AuditTrail, count: usize) -> Self {
-        let mut waiting = trail.waiting();
-        let count = waiting.direct.len().min(count);
-        let events = waiting.direct.drain(..count).collect();
-        drop(waiting);
+        let mut queue = trail.queue();
+        let count = queue.direct.len().min(count);
+        let events = queue.direct.drain(..count).collect();
+        drop(queue);
         Self { trail, events }
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        let mut waiting = self.trail.waiting();
+        let mut queue = self.trail.queue();
         for event in self.events.drain(..).rev() {
-            waiting.direct.push_front(event);
+            queue.direct.push_front(event);
         }
     }
 }
 
 impl AuditTrail {
-    /// Sends what this process wrote and has not sent yet, all of it, until `deadline`. What could not be sent from the
-    /// outbox is left to the sweep; what has no outbox row is kept for the next flush. Never fails.
+    /// Sends every event that this process has queued, until `deadline`. Stored events that could not be sent are left
+    /// to the sweep; direct events are kept for the next flush. Never fails.
     pub async fn flush(&self, deadline: Instant) -> DeliveryCounts {
-        // What is in memory only comes first. If the log does not take it, it would not take the others either.
+        // Direct events first, because they are in memory only. A log that does not accept them accepts no others either.
         let (mut total, stopped) = self.flush_direct(deadline).await;
         if stopped {
             return total;
         }
         loop {
-            let written: Vec<EventId> = {
-                let mut waiting = self.waiting();
-                let count = waiting.written.len().min(HOLD.into());
-                waiting.written.drain(..count).collect()
+            let stored: Vec<EventId> = {
+                let mut queue = self.queue();
+                let count = queue.stored.len().min(HOLD.into());
+                queue.stored.drain(..count).collect()
             };
-            if written.is_empty() {
+            if stored.is_empty() {
                 return total;
             }
-            let delivery = self.deliver(Selection::These(&written), deadline).await;
+            let delivery = self.deliver(Selection::These(&stored), deadline).await;
             let stopped = delivery.as_ref().is_none_or(|delivery| delivery.stopped);
             total.add(delivery.map(|delivery| delivery.counts).unwrap_or_default());
             if stopped {
-                // The sweep has them.
-                self.waiting().written.clear();
+                // The sweep delivers them.
+                self.queue().stored.clear();
                 return total;
             }
         }
     }
 
-    /// Sends events without an outbox row, in order; says too whether that ended early.
+    /// Sends direct events, in order; also returns whether that ended early.
     async fn flush_direct(&self, deadline: Instant) -> (DeliveryCounts, bool) {
         let mut total = DeliveryCounts::default();
-        // Not now; the others do not wait for these. Returned to the queue after `batch`, and so before it.
+        // Not due yet. Dropped after `batch`, so they return to the queue in front of it.
         let mut later = Taken::nothing(self);
         let mut fruitless = 0;
         loop {
@@ -132,18 +127,18 @@ impl AuditTrail {
                 }
                 Some(DeliveryOutcome::Kept) | None => true,
             });
-            if sender.stopped() || fruitless == FRUITLESS_HOLDS {
+            if sender.stopped() || fruitless == MAX_FRUITLESS_ROUNDS {
                 return (total, true);
             }
-            // CloudWatch Logs refused what is still here, and accepted nothing else.
+            // CloudWatch Logs rejected the remaining events, and accepted no others.
             later.events.append(&mut batch.events);
         }
     }
 
-    /// Sends what others left in the outbox, oldest first, until nothing is left or `deadline`. Never fails.
+    /// Sends undelivered events of all functions, oldest first, until none is left or `deadline`. Never fails.
     pub async fn sweep(&self, deadline: Instant) -> DeliveryCounts {
         let mut total = DeliveryCounts::default();
-        // What CloudWatch Logs refused, without accepting anything else, does not keep the others from being sent.
+        // Events that CloudWatch Logs rejected without accepting any others must not block the rest.
         let mut except = Vec::new();
         let mut fruitless = 0;
         while !self.is_silent() && Instant::now() + CALL_RESERVE.max(self.time_for_an_answer()) < deadline {
@@ -154,7 +149,7 @@ impl AuditTrail {
             total.add(counts);
             if counts.delivered + counts.dead == 0 {
                 fruitless += 1;
-                if stopped || fruitless == FRUITLESS_HOLDS {
+                if stopped || fruitless == MAX_FRUITLESS_ROUNDS {
                     break;
                 }
             }
@@ -174,7 +169,7 @@ impl AuditTrail {
             Ok(counts) => Some(DeliveryResult { counts, stopped: sender.stopped(), kept: sender.kept() }),
             Err(error) => {
                 if sender.sent() {
-                    // Some are stored, and their rows are still there.
+                    // Some events are stored, but their rows still exist.
                     self.invocation().silent = true;
                 }
                 tracing::warn!(
@@ -188,7 +183,7 @@ impl AuditTrail {
 }
 
 impl DirectEvent {
-    /// It was sent and may be stored.
+    /// Records a send without a response.
     fn unanswered(&mut self) {
         self.unanswered += 1;
         let times = self.unanswered.saturating_sub(PROMPT_REPEATS);

@@ -13,8 +13,7 @@ use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType, F
 use crate::domain::flag::{Environment, FlagKey, FlagState};
 use crate::domain::schedule::{Schedule, ScheduleId, Status, StoredStatus};
 use crate::domain::time::Timestamp;
-use crate::ports::audit_log::LogEvent;
-use crate::ports::audit_log::PutError;
+use crate::ports::audit_log::{LogEvent, PutError};
 use crate::ports::outbox::DeliveryCounts;
 
 mod answers;

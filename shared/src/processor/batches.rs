@@ -1,8 +1,8 @@
-//! Which batch comes next, and what a failed one tells: isolation by evidence.
+//! Which batch comes next, and what a failure proves: isolation by evidence.
 //!
-//! A failed batch is tried again in smaller ones: if the others succeed, the fault lies with the flag that is left over. No
-//! error code decides that; a code only decides whether that one schedule fails or stays pending. An outbox that cannot be
-//! written is found in the same way: the batch succeeds without it.
+//! A failed batch is retried in smaller batches: if the others succeed, the remaining flag is at fault. No error code
+//! decides that; a code only decides whether that one schedule fails or stays pending. A broken outbox is found in the same
+//! way: the batch succeeds without it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,45 +15,44 @@ use crate::ports::due::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, D
 use crate::ports::outbox::EventJournal;
 use crate::ports::store_error::{Fault, StoreError};
 
-/// Schedules in one batch, at most: it bounds memory and time, whatever is due.
+/// Most schedules in one batch: bounds memory and time, whatever is due.
 pub(super) const BATCH: u16 = 1_000;
-/// A whole batch may take this long, longer than the server's statement timeout for one statement of it.
+/// Limit for a whole batch; above the server's timeout for one of its statements.
 const BATCH_LIMIT: Duration = Duration::from_secs(10);
-/// A batch that was made smaller may take many times as long as storing nothing, within these bounds, and a little for each
-/// schedule: flags that wait for something must cost little, and a slow network is no reason to give up.
+/// A smaller batch may take a multiple of the time for storing nothing, within these bounds, plus a little for each
+/// schedule: flags that wait for something must cost little, and a slow network must not fail a batch.
 const PART_LIMIT: Duration = Duration::from_secs(3);
 const PART_LIMIT_MIN: Duration = Duration::from_millis(300);
 const PART_LIMIT_FACTOR: u32 = 10;
 const PART_LIMIT_EACH: Duration = Duration::from_millis(5);
-/// A rejected batch is divided by this: the offender is found in a logarithmic number of attempts.
-const DIVISOR: u16 = 2;
-/// A batch that took too long is divided by this: few attempts, because each of them takes long.
-const DIVISOR_IF_SLOW: u16 = 32;
-/// Before a batch is repeated that was in a deadlock: the other one must get its lock first, or they meet again.
+/// A rejected batch shrinks by this factor: a logarithmic number of attempts finds the flag at fault.
+const SHRINK_FACTOR: u16 = 2;
+/// A batch that timed out shrinks by this factor: few attempts, because each takes long.
+const SHRINK_FACTOR_IF_SLOW: u16 = 32;
+/// Before retrying a batch after a deadlock: the other transaction must get its lock first, or they collide again.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The batches of one tick, oldest first, in passes over all that is due.
+/// The batches of one tick, oldest first, in passes over everything due.
 pub(super) struct Batches<'a> {
     store: Arc<dyn DueStore>,
     journal: &'a dyn EventJournal,
     deadline: Instant,
-    /// The next batch. It skips the flags that this tick leaves alone.
+    /// The next batch; skips the flags left to the next tick.
     pub(super) request: BatchRequest<'a>,
-    /// Regions in which a batch failed, the outermost first: up to their ends, batches have this size.
+    /// Ranges in which a batch failed, outermost first: up to that position, batches have this size.
     divided: Vec<(DuePosition, u16)>,
-    /// Whether the next batch is one that was repeated already.
-    is_repeated: bool,
-    /// Whether something was stored, or could have been: what fails now does so for reasons of its own.
-    is_sound: bool,
-    /// When a connection was last given up: its locks may be there for a moment longer.
+    is_retry: bool,
+    /// Whether something was stored, or could have been: then a failure is not about the database as a whole.
+    is_database_sound: bool,
+    /// When a connection was last abandoned: the server may hold its locks for a moment longer.
     pub(super) given_up: Option<Instant>,
-    /// How long a batch that was made smaller may take, once it has been measured.
+    /// Limit for a smaller batch, once measured.
     part_limit: Option<Duration>,
-    /// The schedules that reached their end. None does so twice, unless a trigger puts it back.
+    /// Schedules that ended in this tick. None ends twice, unless a trigger makes it pending again.
     ended: HashSet<ScheduleId>,
-    /// Whether the outbox can be written, once that is known.
+    /// Whether the outbox can be written, once known.
     outbox: Option<bool>,
-    /// The error of the first flag that was left alone.
+    /// The error of the first flag that was left to the next tick.
     pub(super) first_error: Option<StoreError>,
 }
 
@@ -81,8 +80,8 @@ impl<'a> Batches<'a> {
             deadline,
             request,
             divided: Vec::new(),
-            is_repeated: false,
-            is_sound: false,
+            is_retry: false,
+            is_database_sound: false,
             given_up: None,
             part_limit: None,
             ended: HashSet::new(),
@@ -91,15 +90,15 @@ impl<'a> Batches<'a> {
         }
     }
 
-    /// Whether the last batch has reached the end of what is due: the next one begins another pass.
+    /// Whether the last batch reached the end of what is due, so that the next one begins another pass.
     pub(super) fn is_pass_over(&self) -> bool {
         self.request.after.is_none()
     }
 
-    /// Tries one batch. `Ok(None)` when it failed and something else is to be tried.
+    /// Tries one batch. `Ok(None)` when it failed, and the next attempt will differ.
     ///
     /// # Errors
-    /// What keeps every batch from being stored.
+    /// An error that affects every batch.
     pub(super) async fn next(&mut self) -> Result<Option<Batch>, StoreError> {
         self.request.limit = self.divided.last().map_or(BATCH, |(_, size)| *size);
         let part_limit = self.part_limit.unwrap_or(PART_LIMIT) + PART_LIMIT_EACH * self.request.limit.into();
@@ -110,31 +109,31 @@ impl<'a> Batches<'a> {
             Err(failure) => return self.failed(failure).await.map(|()| None),
         };
         if !batch.ended.is_empty() {
-            self.is_sound = true;
-            // What failed with the outbox and succeeds without it shows that it is broken: the rest of the tick does without.
+            self.is_database_sound = true;
+            // A batch that fails with the outbox and succeeds without it proves it broken: the rest of the tick bypasses it.
             self.outbox = Some(self.request.direct.is_none());
         }
         for again in batch.ended.iter().filter(|ended| !self.ended.insert(ended.id)) {
             tracing::error!(schedule_id = %again.id, flag_id = %again.flag_id.0, "a schedule is pending again; its flag is left to the next tick");
             self.request.skip.push(again.flag_id);
         }
-        self.pass(batch.reached);
+        self.advance(batch.reached);
         Ok(Some(batch))
     }
 
-    /// A batch has come this far; `None` when nothing due lies beyond.
-    fn pass(&mut self, reached: Option<DuePosition>) {
-        self.is_repeated = false;
+    /// Continues after this position; `None` when nothing due lies beyond it.
+    fn advance(&mut self, reached: Option<DuePosition>) {
+        self.is_retry = false;
         self.request.reject = None;
-        self.forget_suspicion();
+        self.use_outbox_again();
         self.request.after = reached;
         while self.divided.last().is_some_and(|(end, _)| reached.is_none_or(|reached| reached >= *end)) {
             self.divided.pop();
         }
     }
 
-    /// The next batch goes to the outbox again, unless that is known to be broken.
-    fn forget_suspicion(&mut self) {
+    /// Uses the outbox again, unless it is known to be broken.
+    fn use_outbox_again(&mut self) {
         self.request.direct.take_if(|_| self.outbox != Some(false));
     }
 
@@ -144,20 +143,20 @@ impl<'a> Batches<'a> {
             self.given_up = Some(Instant::now());
         }
         let is_rejected = matches!(fault, Fault::Rejected | Fault::Other);
-        // What was rejected as a whole may have been so for a reason that passes.
+        // A whole batch may have been rejected for a temporary reason.
         let is_whole = is_rejected && self.divided.is_empty() && self.request.direct.is_none();
-        if (matches!(fault, Fault::Lost | Fault::Conflict) || is_whole) && !self.is_repeated {
-            self.is_repeated = true;
+        if (matches!(fault, Fault::Lost | Fault::Conflict) || is_whole) && !self.is_retry {
+            self.is_retry = true;
             if fault == Fault::Conflict {
                 tokio::time::sleep(CONFLICT_PAUSE).await;
             }
             return Ok(());
         }
-        // Without a claim it was about no flag.
+        // Nothing was claimed, so no flag is at fault.
         let Some(claim) = claim else { return Err(error) };
         let is_one = claim.schedules <= 1;
         if self.request.direct.is_none() && (is_rejected || fault == Fault::Locked) {
-            // The whole batch as long as nothing was stored; what is left over of a divided one in the end.
+            // The whole batch as long as nothing was stored; later only the last remaining schedule.
             let is_suspect = match self.outbox {
                 None => self.divided.is_empty(),
                 Some(_) => fault == Fault::Locked,
@@ -168,8 +167,8 @@ impl<'a> Batches<'a> {
             }
         }
         let is_slow = !is_rejected && fault != Fault::Unavailable;
-        if !self.is_sound || (is_slow && self.part_limit.is_none()) {
-            // If not even nothing can be stored, it is about no flag.
+        if !self.is_database_sound || (is_slow && self.part_limit.is_none()) {
+            // If not even an empty batch can be stored, no flag is at fault.
             let began = Instant::now();
             if self
                 .store
@@ -179,16 +178,16 @@ impl<'a> Batches<'a> {
             {
                 return Err(error);
             }
-            self.is_sound = true;
+            self.is_database_sound = true;
             let limit = began.elapsed() * PART_LIMIT_FACTOR;
             self.part_limit = Some(limit.clamp(PART_LIMIT_MIN, PART_LIMIT));
         }
-        // It fails without the outbox as well, so that is not to blame.
-        self.forget_suspicion();
+        // It fails without the outbox as well, so the outbox is not at fault.
+        self.use_outbox_again();
         match claim.first {
             _ if !is_one => {
-                let divisor = if is_slow { DIVISOR_IF_SLOW } else { DIVISOR };
-                self.divided.push((claim.end, claim.schedules.div_ceil(divisor)));
+                let factor = if is_slow { SHRINK_FACTOR_IF_SLOW } else { SHRINK_FACTOR };
+                self.divided.push((claim.end, claim.schedules.div_ceil(factor)));
             }
             Some((_, schedule)) if is_rejected && self.request.reject.is_none() => {
                 self.request.reject = Some((schedule, error.reason()));
@@ -198,19 +197,18 @@ impl<'a> Batches<'a> {
         Ok(())
     }
 
-    /// Leaves the flag of a claim to the next tick.
     fn leave(&mut self, claim: Claim, fault: Fault, error: StoreError) {
         if let Some((flag, _)) = claim.first {
             tracing::error!(flag_id = %flag.0, error = chain(&error), "a flag is left to the next tick");
             self.request.skip.push(flag);
         }
-        // Otherwise the database is there: it is this flag that it would not change.
+        // Otherwise the database is available, and rejects this flag.
         let is_unavailable = fault == Fault::Unavailable;
         self.first_error.get_or_insert(if is_unavailable {
             error
         } else {
             StoreError::Refused(error.into())
         });
-        self.pass(Some(claim.end));
+        self.advance(Some(claim.end));
     }
 }

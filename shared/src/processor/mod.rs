@@ -1,4 +1,4 @@
-//! One tick: apply what is due, then deliver audit events.
+//! One tick: applies due schedules, then delivers audit events.
 
 mod batches;
 mod report;
@@ -14,43 +14,39 @@ use crate::audit::AuditTrail;
 use crate::domain::audit_event::EventContext;
 use crate::error::chain;
 use crate::ports::due::{Batch, DueStore, StillDue};
-use crate::ports::outbox::AuditOutbox;
-use crate::ports::outbox::{AuditBacklog, DeliveryCounts};
-use crate::ports::store_error::StoreError;
+use crate::ports::outbox::{AuditBacklog, AuditOutbox, DeliveryCounts};
 use batches::Batches;
 
-/// Left of an invocation's time for what follows the work: delivering events, counting what is left, answering.
+/// Kept of an invocation's time for delivering events, counting the backlog and responding.
 pub const RESERVE: Duration = Duration::from_secs(5);
-/// Left of an invocation's time for answering.
-const ANSWER_RESERVE: Duration = Duration::from_millis(500);
+/// Kept of an invocation's time for responding.
+const RESPONSE_RESERVE: Duration = Duration::from_millis(500);
 
-/// A tick that could do nothing waits this long, at most, for others to release what it needs.
+/// A tick that could do nothing waits at most this long for others to release their locks.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Between two looks at what others hold.
+/// Between two attempts to lock what others hold.
 const LOCK_PAUSE: Duration = Duration::from_millis(200);
-/// Delivering events that the outbox could not take may hold up the work for this long.
+/// Limit for sending events that the outbox could not take, between two batches.
 const DIRECT_LIMIT: Duration = Duration::from_secs(2);
 
-/// Applies what is due.
+/// Applies due schedules.
 pub struct Processor {
     store: Arc<dyn DueStore>,
     outbox: Arc<dyn AuditOutbox>,
     audit: Arc<AuditTrail>,
-    /// How long a tick waits, at most, for others to release what it needs.
     patience: Duration,
 }
 
 impl Processor {
-    /// A processor over these ports.
     #[must_use]
     pub fn new(store: Arc<dyn DueStore>, outbox: Arc<dyn AuditOutbox>, audit: Arc<AuditTrail>) -> Self {
         Self { store, outbox, audit, patience: PATIENCE }
     }
 
-    /// Works until nothing is due or the time is used up: the invocation ends at `deadline`.
+    /// Works until nothing is due or the time is up; the invocation ends at `deadline`.
     ///
     /// # Errors
-    /// [`TickError`], when something kept the tick from doing anything at all.
+    /// [`TickError`] when the tick could do nothing at all.
     pub async fn tick(&self, request_id: &str, deadline: Instant) -> Result<TickReport, TickError> {
         let started = Instant::now();
         self.audit.begin_invocation();
@@ -59,7 +55,7 @@ impl Processor {
         let worked = self.apply_all(&context, deadline, &mut report).await;
         report.applying_ms = millis(started.elapsed());
 
-        let delivery_deadline = before(deadline, ANSWER_RESERVE * 2);
+        let delivery_deadline = before(deadline, RESPONSE_RESERVE * 2);
         let counts = [self.audit.flush(delivery_deadline).await, self.audit.sweep(delivery_deadline).await];
         report.audit_delivered +=
             counts.iter().map(|DeliveryCounts { delivered, .. }| count(*delivered)).sum::<u64>();
@@ -78,10 +74,10 @@ impl Processor {
             }
         };
         let measuring = self.measure_backlog(&mut report);
-        if tokio::time::timeout_at(before(deadline, ANSWER_RESERVE).into(), measuring).await.is_err() {
+        if tokio::time::timeout_at(before(deadline, RESPONSE_RESERVE).into(), measuring).await.is_err() {
             tracing::error!("there was no time left to count what is left");
         }
-        // Unless there was nothing to do anyway.
+        // A tick with nothing to do succeeds anyway.
         if let Some(error) = out_of_time
             && report.still_due != Some(0)
         {
@@ -91,14 +87,14 @@ impl Processor {
         Ok(report)
     }
 
-    /// Passes over all that is due, oldest first, until a pass ends nothing any more.
+    /// Makes passes over everything due, oldest first, until a pass ends no more schedules.
     async fn apply_all(
         &self,
         context: &EventContext,
         deadline: Instant,
         report: &mut TickReport,
     ) -> Result<(), TickError> {
-        // A batch that has begun may use some of the reserve, rather than be rolled back.
+        // A batch in progress may use half of the reserve rather than be rolled back.
         let batch_end = before(deadline, RESERVE / 2);
         let mut batches = Batches::new(Arc::clone(&self.store), context, &*self.audit, batch_end);
         let patience_ends = Instant::now() + self.patience;
@@ -114,7 +110,7 @@ impl Processor {
             report.flags_left = batches.request.skip.len() as u64;
             let Some(batch) = next? else { continue };
             report.flags_locked += batch.flags_locked;
-            self.note(batch, report).await;
+            self.record_batch(batch, report).await;
             if !batches.is_pass_over() {
                 continue;
             }
@@ -122,8 +118,8 @@ impl Processor {
             if ended > std::mem::replace(&mut ended_before_pass, ended) {
                 continue;
             }
-            // Others hold what is still due. If that is a connection of this tick that was given up, it is a moment only. If
-            // they hold all of it and are a tick, it is being done.
+            // Others hold what is still due. A connection that this tick gave up releases its locks in a moment. If another
+            // tick holds everything, the work is being done.
             let is_own = batches.given_up.is_some_and(|since| since.elapsed() < self.patience);
             if report.flags_locked == 0 || (ended > 0 || batches.first_error.is_some()) && !is_own {
                 break false;
@@ -144,8 +140,8 @@ impl Processor {
         }
     }
 
-    /// Counts what a batch did, and tells the audit trail where its events are. Those that are nowhere else are sent at once.
-    async fn note(&self, batch: Batch, report: &mut TickReport) {
+    /// Adds a batch to the report, and queues its events. Events without an outbox row are sent at once.
+    async fn record_batch(&self, batch: Batch, report: &mut TickReport) {
         for ended in &batch.ended {
             report.count(&ended.outcome);
             if batch.direct.is_empty() {
@@ -159,7 +155,7 @@ impl Processor {
         }
     }
 
-    /// Counts what is left. That it cannot be counted is no reason to fail a tick that did its work.
+    /// Counts what is left. A failure to count does not fail a tick that did its work.
     async fn measure_backlog(&self, report: &mut TickReport) {
         match self.store.still_due().await {
             Ok(StillDue { count, oldest_age }) => {

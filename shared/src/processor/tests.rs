@@ -15,15 +15,11 @@ use crate::domain::apply::{DueSchedule, Failure, Outcome, decide};
 use crate::domain::audit_event::{AuditEvent, EventId, EventType};
 use crate::domain::flag::{Environment, FlagId, FlagKey, FlagState};
 use crate::domain::schedule::{Schedule, ScheduleId, Status, StoredStatus};
-use crate::domain::time::StoredMicros;
-use crate::domain::time::Timestamp;
-use crate::ports::audit_log::AuditLog;
-use crate::ports::audit_log::LogEvent;
-use crate::ports::audit_log::PutError;
+use crate::domain::time::{StoredMicros, Timestamp};
+use crate::ports::audit_log::{AuditLog, LogEvent, PutError};
 use crate::ports::clock::Clock;
 use crate::ports::due::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, StillDue};
-use crate::ports::outbox::{AuditBacklog, DeliveryCounts, Selection};
-use crate::ports::outbox::{AuditOutbox, EventJournal, EventSender};
+use crate::ports::outbox::{AuditBacklog, AuditOutbox, DeliveryCounts, EventJournal, EventSender, Selection};
 use crate::ports::store_error::{Fault, StoreError};
 
 /// What is the matter with a flag.

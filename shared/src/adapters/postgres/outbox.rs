@@ -15,8 +15,9 @@ use super::connection::{Object, Param, within};
 use super::rows::{age, field, unsigned};
 use crate::domain::audit_event::{AuditEvent, EventId, EventType};
 use crate::error::BoxError;
-use crate::ports::outbox::{AuditBacklog, DeliveryCounts, DeliveryOutcome, OutboxRow, Selection};
-use crate::ports::outbox::{AuditOutbox, EventSender};
+use crate::ports::outbox::{
+    AuditBacklog, AuditOutbox, DeliveryCounts, DeliveryOutcome, EventSender, OutboxRow, Selection,
+};
 use crate::ports::store_error::StoreError;
 
 const HOLD: &str = include_str!("sql/hold_events.sql");

@@ -8,8 +8,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, Json, ToSql, Type, accepts, to_sql_checked};
 
 use crate::domain::schedule::Schedule;
-use crate::domain::time::StoredMicros;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{StoredMicros, Timestamp};
 use crate::error::BoxError;
 use crate::ports::store_error::StoreError;
 

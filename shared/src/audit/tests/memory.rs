@@ -10,12 +10,11 @@ use super::NOW;
 use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
 use crate::domain::schedule::Schedule;
 use crate::domain::time::Timestamp;
-use crate::ports::audit_log::AuditLog;
-use crate::ports::audit_log::LogEvent;
-use crate::ports::audit_log::PutError;
+use crate::ports::audit_log::{AuditLog, LogEvent, PutError};
 use crate::ports::clock::Clock;
-use crate::ports::outbox::{AuditBacklog, DeliveryCounts, DeliveryOutcome, OutboxRow, Selection};
-use crate::ports::outbox::{AuditOutbox, EventSender};
+use crate::ports::outbox::{
+    AuditBacklog, AuditOutbox, DeliveryCounts, DeliveryOutcome, EventSender, OutboxRow, Selection,
+};
 use crate::ports::store_error::StoreError;
 
 /// A clock that stands still.
