@@ -217,7 +217,7 @@ pub struct AuditEvent {
     request: RequestFacts,
 }
 
-/// The named field is missing, which this event type requires.
+/// Names the missing field, which this event type requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("an audit event lacks `{0}`, which the change should have written")]
 pub struct IncompleteEvent(pub &'static str);

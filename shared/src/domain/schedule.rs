@@ -230,7 +230,7 @@ impl IdempotencyKey {
     }
 }
 
-/// As stored. Columns for admins are `None` in rows that predate them.
+/// As stored. The admin columns are `None` in rows that predate them.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Schedule {
     pub id: ScheduleId,
