@@ -19,8 +19,8 @@ use crate::config::{Lookup, SettingError, error, optional};
 use crate::error::BoxError;
 use crate::ports::audit_log::{AuditLog, LogEvent, PutError};
 
-/// Per call, on top of the caller's deadline. Generous, because an abandoned call may have stored the batch, which is
-/// sent again later.
+/// Per call; the caller's deadline applies as well. Generous, because an abandoned call may have stored the batch,
+/// which is sent again later.
 const CALL_LIMIT: Duration = Duration::from_secs(20);
 /// Total attempts for calls that are refused outright.
 const ATTEMPTS: u32 = 2;

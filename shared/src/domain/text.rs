@@ -7,11 +7,7 @@ use thiserror::Error;
 pub enum TextError {
     /// In characters (Unicode scalar values).
     #[error("must be {min} to {max} characters long, not {found}")]
-    Length {
-        min: usize,
-        max: usize,
-        found: usize,
-    },
+    Length { min: usize, max: usize, found: usize },
     #[error("must not contain control characters (found U+{0:04X})")]
     Control(u32),
     /// PostgreSQL cannot store NUL in text.
