@@ -1,6 +1,6 @@
-//! The ports on PostgreSQL. [`connector`] opens connections, with [`tls`] and optionally [`iam`]; [`connection`]
-//! pools them and enforces time limits; [`fault`] classifies errors and [`rows`] reads columns; [`schedules`],
-//! [`due`] and [`outbox`] implement the ports with the statements in `sql/`, one per file.
+//! The ports on PostgreSQL. `connector` opens connections, with `tls` and optionally `iam`; `connection`
+//! pools them and enforces time limits; `fault` classifies errors and `rows` reads columns; `schedules`,
+//! `due` and `outbox` implement the ports with the statements in `sql/`, one per file.
 
 mod audited_write;
 pub mod connection;
