@@ -1,34 +1,30 @@
-//! Reading settings; the only reader of the environment. Each settings struct is next to the code that uses it. An error is
-//! one line that names the variable.
-//!
-//! The AWS settings (`AWS_REGION`, `AWS_ENDPOINT_URL`, …) are the SDK's own; the runtime's (`AWS_LAMBDA_…`) its own.
+//! Reads settings; the only reader of the environment. Each settings struct is next to its consumer. Errors are one
+//! line that names the variable. `AWS_REGION`, `AWS_ENDPOINT_URL`, … belong to the AWS SDK, `AWS_LAMBDA_…` to the
+//! runtime.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use thiserror::Error;
 
-/// A setting that cannot be used.
+/// A missing or invalid setting.
 #[derive(Error)]
 #[error("{variable} {reason}")]
 pub struct SettingError {
-    /// The environment variable.
     pub variable: &'static str,
-    /// What is wrong with it, and what to do. Never its value: it may be a secret.
+    /// The problem and the fix. Never the value, which may be a secret.
     pub reason: String,
 }
 
-/// What `main` prints when it returns an error is its `Debug`: the same one line.
+/// `main` prints errors with `Debug`: show the same single line.
 impl fmt::Debug for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-/// Looks a variable up.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The process's environment.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn environment(variable: &str) -> Option<String> {
@@ -39,8 +35,7 @@ pub(crate) fn error(variable: &'static str, reason: impl Into<String>) -> Settin
     SettingError { variable, reason: reason.into() }
 }
 
-/// A setting without the white space around it: a line break at the end of a copied value is none of it. One of white
-/// space only is unset.
+/// Trims whitespace, such as the line break of a pasted value; a blank setting is unset.
 pub(crate) fn optional(lookup: Lookup<'_>, variable: &'static str) -> Option<String> {
     let mut value = lookup(variable)?;
     let trimmed = value.trim();
@@ -58,13 +53,12 @@ pub(crate) fn required(
     optional(lookup, variable).ok_or_else(|| error(variable, format!("is not set; it must be {what}")))
 }
 
-/// A setting that was read but cannot be used: TLS or the pool cannot be set up with it.
+/// For a setting that was read but fails in use: TLS or the pool cannot be set up with it.
 #[must_use]
 pub fn unusable(variable: &'static str, reason: &dyn std::error::Error) -> SettingError {
     error(variable, format!("cannot be used: {reason}"))
 }
 
-/// Whether a host name is this machine's own.
 #[must_use]
 pub fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');

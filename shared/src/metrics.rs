@@ -1,5 +1,4 @@
-//! A tick's metrics in CloudWatch's embedded metric format: one line on standard output, no user data in it.
-//!
+//! Tick metrics in CloudWatch's embedded metric format: one line on standard output, without user data.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use serde_json::{Map, Value, json};
@@ -7,10 +6,8 @@ use serde_json::{Map, Value, json};
 use crate::domain::time::Timestamp;
 use crate::processor::TickReport;
 
-/// The namespace of the metrics.
 pub const NAMESPACE: &str = "FlagSchedules";
 
-/// The line for a tick.
 #[must_use]
 pub fn line(report: &TickReport, function: &str, now: Timestamp) -> String {
     let metrics = [
@@ -29,7 +26,7 @@ pub fn line(report: &TickReport, function: &str, now: Timestamp) -> String {
         ("AuditEventsDead", "Count", report.audit_dead),
         ("TickDuration", "Milliseconds", Some(report.duration_ms)),
     ];
-    // What could not be counted is left out: a zero would be a lie that hides an outage.
+    // Omit unknown counts: a zero would hide an outage.
     let known = || metrics.iter().filter_map(|(name, unit, value)| value.map(|value| (*name, *unit, value)));
     let definitions: Vec<Value> =
         known().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
@@ -50,7 +47,7 @@ pub fn line(report: &TickReport, function: &str, now: Timestamp) -> String {
     Value::Object(line).to_string()
 }
 
-/// Writes a line to standard output, where Lambda's log agent picks the metrics up.
+/// Writes to standard output, where Lambda's log agent extracts the metrics.
 #[expect(clippy::print_stdout, reason = "the embedded metric format is a line on standard output")]
 pub fn print(line: &str) {
     println!("{line}");

@@ -1,7 +1,6 @@
-//! Brings the schema up to date before any new code runs: by plain invoke, or as a CloudFormation custom resource.
-//!
-//! As a custom resource it always answers CloudFormation, also when it fails or its time is up: a resource without an answer
-//! would hold the deployment up until its time limit. `Delete` changes nothing: the data outlives the stack.
+//! Migrates the schema before new code runs, on a plain invoke or as a CloudFormation custom resource. A custom
+//! resource always gets a response, even after a failure or timeout: without one, the deployment would hang until its
+//! own timeout. `Delete` changes nothing: the data outlives the stack.
 
 use std::time::{Duration, Instant};
 
@@ -13,15 +12,14 @@ use flag_schedules::lambda::{Diagnostic, LambdaEvent, deadline_of};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The id of the one resource, stable, so that CloudFormation never replaces it.
+/// The physical resource id: stable, so that CloudFormation never replaces the resource.
 const RESOURCE_ID: &str = "flag-schedules-schema";
-/// CloudFormation refuses answers above 4096 bytes; as JSON, a reason without control characters is at most doubled.
+/// CloudFormation rejects responses over 4096 bytes; JSON at most doubles a reason without control characters.
 const MAX_REASON_BYTES: usize = 1_500;
 
-/// Left of an invocation's time when a migration is given up: for the database to hear of it, and for the answer.
+/// Time reserved for cancelling an unfinished migration and sending the response.
 const ANSWER_RESERVE: Duration = Duration::from_secs(6);
 
-/// A failed migration, as Lambda reports it.
 #[derive(Debug)]
 pub struct MigrationFailed(String);
 
@@ -31,7 +29,7 @@ impl From<MigrationFailed> for Diagnostic {
     }
 }
 
-/// What CloudFormation sends for a custom resource.
+/// CloudFormation's request.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct CustomResource {
@@ -44,11 +42,8 @@ struct CustomResource {
     physical_resource_id: Option<String>,
 }
 
-/// Migrates.
-///
-/// # Errors
-/// [`MigrationFailed`] for a plain invoke whose migration failed, and for an answer that CloudFormation did not take.
-/// A custom resource whose migration failed is told so, with the reason, and the deployment is rolled back.
+/// Fails if a plain invoke's migration fails, or if CloudFormation does not accept the response. A failed custom
+/// resource is reported to CloudFormation with the reason, which rolls the deployment back.
 pub async fn handle(
     settings: &DatabaseSettings,
     event: LambdaEvent<Value>,

@@ -1,4 +1,4 @@
-//! The `migrate` function: reads the settings, and serves.
+//! The `migrate` function: reads the settings and serves.
 
 use flag_schedules::adapters::postgres::settings::DatabaseSettings;
 use flag_schedules::config::environment;
@@ -8,6 +8,6 @@ use flag_schedules::logging::{self, LogSettings};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
     logging::start(&LogSettings::read(&environment));
-    let settings = DatabaseSettings::read(&environment)?; // an invalid setting stops the function here
+    let settings = DatabaseSettings::read(&environment)?; // invalid settings fail the startup
     lambda::serve_events(async |event| migrate::handle(&settings, event).await).await
 }

@@ -1,11 +1,10 @@
-//! The clock of the machine that the function runs on.
+//! The system clock.
 
 use chrono::Utc;
 
 use crate::domain::time::Timestamp;
 use crate::ports::clock::Clock;
 
-/// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 

@@ -1,6 +1,5 @@
-//! [`AuditLog`] on CloudWatch Logs.
-//!
-//! The client is built on first use, which is after the first response: it costs no caller anything.
+//! [`AuditLog`] on CloudWatch Logs. The client is built on first use, which is after the first response, so no caller
+//! waits for it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,42 +19,36 @@ use crate::config::{Lookup, SettingError, error, optional};
 use crate::error::BoxError;
 use crate::ports::audit_log::{AuditLog, LogEvent, PutError};
 
-/// One call may take this long; the caller's deadline comes on top. Slow answers are waited for: what is given up may be
-/// stored, and is sent again later.
+/// Per call; the caller's deadline applies as well. Generous, because an abandoned call may have stored the batch,
+/// which is sent again later.
 const CALL_LIMIT: Duration = Duration::from_secs(20);
-/// Calls that are refused outright are made so often in all.
+/// Total attempts for calls that are refused outright.
 const ATTEMPTS: u32 = 2;
-/// The wait before another attempt.
 const BACKOFF: Duration = Duration::from_millis(100);
-/// Opening a connection may take this long.
 const CONNECT_LIMIT: Duration = Duration::from_millis(700);
-/// The status of a batch that is too large for something on the way.
+/// The status when an intermediary considers the batch too large.
 const TOO_LARGE: u16 = 413;
 
-/// Refused whenever it is sent: something in it is at fault.
+/// Refused however often it is sent: something in the batch is at fault.
 const INVALID: [&str; 3] = ["InvalidParameterException", "SerializationException", "ValidationException"];
 
-/// The batch is stored: an earlier call had sent it.
+/// The batch is already stored, by an earlier call.
 const ACCEPTED_BEFORE: &str = "DataAlreadyAcceptedException";
 
-/// How a call failed.
 enum Failure {
-    /// Refused, or never sent: nothing is stored. Another attempt may fare better.
+    /// Refused or never sent, so nothing is stored; a retry may succeed.
     Again(BoxError),
-    /// Refused for a reason that another attempt would meet too.
+    /// A retry would be refused for the same reason.
     Refused(BoxError),
-    /// The log stream or its group is missing.
+    /// The log stream or its group does not exist.
     Missing(BoxError),
     /// Something in the batch is at fault.
     Invalid(BoxError),
-    /// Sent, and nothing is known.
+    /// Sent, with unknown outcome.
     Ambiguous(BoxError),
 }
 
-/// The audit log group, from `AUDIT_LOG_GROUP`.
-///
-/// # Errors
-/// [`SettingError`] when it is not a name that CloudWatch Logs accepts: it would refuse every event for it.
+/// Reads `AUDIT_LOG_GROUP`. Rejects names that CloudWatch Logs does not allow, as it would refuse every event.
 pub fn audit_log_group(lookup: Lookup<'_>) -> Result<String, SettingError> {
     let group = optional(lookup, "AUDIT_LOG_GROUP").unwrap_or_else(|| "/flag-schedules/audit".to_owned());
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/#".contains(c);
@@ -66,17 +59,16 @@ pub fn audit_log_group(lookup: Lookup<'_>) -> Result<String, SettingError> {
     }
 }
 
-/// One stream of the audit log group.
+/// Writes to the stream named after the function, in the audit log group.
 pub struct CloudWatchAuditLog {
     group: String,
     stream: &'static str,
     client: OnceCell<Client>,
-    /// A missing stream is created once; whether that is allowed is up to the function's role.
+    /// A missing stream is created once, if the function's role allows it.
     tried_to_create_stream: AtomicBool,
 }
 
 impl CloudWatchAuditLog {
-    /// The stream named after a function, in the audit log group.
     #[must_use]
     pub fn new(group: String, stream: &'static str) -> Self {
         Self { group, stream, client: OnceCell::new(), tried_to_create_stream: AtomicBool::new(false) }
@@ -88,7 +80,8 @@ impl CloudWatchAuditLog {
                 let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_LIMIT).build();
                 let config = aws_config::defaults(BehaviorVersion::latest())
                     .timeout_config(timeouts)
-                    // The SDK repeats what timed out or was cut off too, which may be stored.
+                    // The SDK also retries after timeouts and dropped connections, when the batch may be stored
+                    // already.
                     .retry_config(RetryConfig::disabled())
                     .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
                     .load()
@@ -98,7 +91,7 @@ impl CloudWatchAuditLog {
             .await
     }
 
-    /// One call: the indexes of the events that were refused for their time.
+    /// One call. Returns the indexes of events rejected for their timestamps.
     async fn call(&self, batch: &[LogEvent], deadline: Instant) -> Result<Vec<usize>, Failure> {
         let events = inputs(batch)?;
         let calling = async {
@@ -168,8 +161,8 @@ impl CloudWatchAuditLog {
 #[async_trait]
 impl AuditLog for CloudWatchAuditLog {
     async fn put(&self, batch: &[LogEvent], deadline: Instant) -> Result<Vec<usize>, PutError> {
-        // A connection whose end came while the environment was frozen does not know it yet: let its task run before a
-        // batch is written to it, for then nobody could say what became of the batch.
+        // A connection that was closed while the environment was frozen has not noticed yet. Let its task run before
+        // writing a batch to it: the outcome of that batch would be unknown.
         for _ in 0..2 {
             tokio::task::yield_now().await;
         }
@@ -180,7 +173,7 @@ impl AuditLog for CloudWatchAuditLog {
     }
 }
 
-/// What an error says about the batch.
+/// Classifies an error by what it means for the batch.
 fn failure(error: SdkError<PutLogEventsError>) -> Failure {
     let never_connected = || {
         let mut source = Some(&error as &(dyn std::error::Error + 'static));
@@ -202,7 +195,7 @@ fn failure(error: SdkError<PutLogEventsError>) -> Failure {
         (_, Some("ResourceNotFoundException"), _) => Failure::Missing(error.into()),
         (_, Some(code), _) if INVALID.contains(&code) => Failure::Invalid(error.into()),
         (_, _, Some(TOO_LARGE)) => Failure::Invalid(error.into()),
-        // A gateway's timeout, and whatever is no answer of CloudWatch Logs: the batch may have got through.
+        // Gateway timeouts, and anything that is not a response of CloudWatch Logs: the batch may have arrived.
         (_, _, Some(..=399 | 408 | 504) | None) => Failure::Ambiguous(error.into()),
         (_, _, Some(429 | 500..)) => Failure::Again(error.into()),
         (_, Some(code), _) if code.contains("Throttl") || code.contains("LimitExceeded") => {
@@ -219,9 +212,9 @@ fn inputs(batch: &[LogEvent]) -> Result<Vec<InputLogEvent>, Failure> {
     batch.iter().map(input).collect::<Result<_, _>>().map_err(|error| Failure::Invalid(error.into()))
 }
 
-/// The indexes that were refused: old ones end (exclusively) at an index, new ones start at one.
+/// Old events end (exclusively) at an index, new ones start at one.
 fn rejected(info: &RejectedLogEventsInfo, len: usize) -> Vec<usize> {
-    // Below 0 is before the first event.
+    // A negative index is before the first event.
     let index = |value: i32| usize::try_from(value).unwrap_or(0);
     let too_old = info.too_old_log_event_end_index().map_or(0, index);
     let expired = info.expired_log_event_end_index().map_or(0, index);

@@ -1,6 +1,5 @@
-//! The few HTTP requests that the service makes itself: fetching a key set, answering CloudFormation.
-//!
-//! No redirects, no cookies, no proxies; limits of time and size on everything.
+//! A minimal HTTP client for fetching key sets and responding to CloudFormation: no redirects, cookies or proxies;
+//! everything is limited in time and size.
 
 use std::io::Cursor;
 use std::time::Duration;
@@ -17,22 +16,18 @@ use tokio::time::timeout;
 use crate::error::BoxError;
 use crate::ports::key_server::KeyServer;
 
-/// One request with its answer may take this long.
+/// For one request and its response.
 const LIMIT: Duration = Duration::from_secs(3);
-/// The largest answer, in bytes.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
 type Body = Full<Cursor<Vec<u8>>>;
 
-/// An HTTP client without any state.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Https;
 
 impl Https {
-    /// Sends a request and returns the body of a 2xx answer.
-    ///
-    /// # Errors
-    /// Whatever went wrong, an answer other than 2xx included; never with the address's query, which may be a secret.
+    /// Returns the body of a 2xx response; any other status is an error. Errors never contain the URL's query, which
+    /// may be a secret.
     pub async fn send(self, method: &str, url: &str, body: Vec<u8>) -> Result<Vec<u8>, BoxError> {
         let request = Request::builder().method(method).uri(url).body(Full::new(Cursor::new(body)))?;
         timeout(LIMIT, async {

@@ -1,4 +1,4 @@
-//! The ports on real technology: PostgreSQL, CloudWatch Logs, the machine's clock.
+//! Implementations of the ports: PostgreSQL, CloudWatch Logs, HTTPS and the system clock.
 
 pub mod clock;
 pub mod cloudwatch;

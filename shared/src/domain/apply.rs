@@ -1,4 +1,4 @@
-//! What a due schedule does to its flag: a pure function over claimed rows. No clock, no database.
+//! Applies due schedules to a flag: pure functions over claimed rows, without a clock or a database.
 
 use serde_json::Value;
 use thiserror::Error;
@@ -8,69 +8,61 @@ use super::flag::{FlagId, FlagState};
 use super::schedule::{ScheduleId, Updates, UpdatesError};
 use super::time::Timestamp;
 
-/// A claimed flag with what is due of it.
+/// A claimed flag and its due schedules.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DueFlag {
-    /// The flag's row.
     pub id: FlagId,
-    /// Its state when it was claimed.
+    /// State when claimed.
     pub state: FlagState,
-    /// What is due, in the order in which it must be applied: `scheduled_at`, `created_at`, `id`.
+    /// In application order: `scheduled_at`, `created_at`, `id`.
     pub due: Vec<DueSchedule>,
 }
 
-/// A claimed schedule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DueSchedule {
-    /// Its id.
     pub id: ScheduleId,
-    /// After this it must not be applied any more.
+    /// Not applied after this time.
     pub apply_by: Option<Timestamp>,
-    /// What it changes, as stored: not checked yet. `None` when it is too long or nested too deeply to be read.
+    /// As stored, not validated yet. `None` if too long or too deeply nested to parse.
     pub updates: Option<Value>,
 }
 
-/// What became of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Applied, with the flag before and after.
     Applied(FlagChange),
-    /// Not applied, and never will be.
+    /// Final: a failed schedule is never retried.
     Failed(Failure),
 }
 
-/// Why a schedule failed. The message is for people; the code ([`Failure::code`]) is stable.
+/// The message is for people; the code ([`Failure::code`]) is stable.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Failure {
-    /// The stored `updates` does not parse or breaks a rule.
     #[error("the stored `updates` cannot be applied: {0}")]
     InvalidUpdates(String),
-    /// Its time had passed.
     #[error("it was to be applied by {apply_by} and came up at {now}")]
     Expired {
-        /// Until when it could have been applied.
         apply_by: Timestamp,
-        /// When it came up, by the database's clock.
+        /// The database's time.
         now: Timestamp,
     },
-    /// The database refused the flag's new state.
     #[error("the database refused the flag's new state: {0}")]
     RejectedByDatabase(String),
 }
 
-/// Characters of a failure's message that are stored and audited, at most: a trigger or a stored key may say anything.
+/// Maximum length of stored and audited messages, in characters: triggers and stored keys can produce text of any
+/// length.
 const MESSAGE_MAX: usize = 500;
-/// Faults of stored `updates` that a message names, at most.
+/// Maximum number of faults in stored `updates` that a message lists.
 const FAULTS_NAMED: usize = 5;
 
 impl Failure {
-    /// The message that is stored and audited: at most 500 characters, without NUL, which PostgreSQL cannot store.
+    /// As stored and audited: at most 500 characters, without NUL, which PostgreSQL cannot store.
     #[must_use]
     pub fn message(&self) -> String {
         self.to_string().chars().filter(|char| *char != '\0').take(MESSAGE_MAX).collect()
     }
 
-    /// The stable code in `error_code` and in the audit event.
+    /// Stable: stored in `error_code` and in the audit event.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -81,14 +73,14 @@ impl Failure {
     }
 }
 
-/// Applies what is due to a flag, in the order given; later changes win, field by field. Returns the flag's state
-/// after all of it and, for each schedule in turn, what became of it with its own before and after.
+/// Applies due schedules in the given order; later changes win, field by field. Returns the final state and one
+/// outcome per schedule, each with its own before and after.
 #[must_use]
 pub fn decide(state: FlagState, due: &[DueSchedule], now: Timestamp) -> (FlagState, Vec<Outcome>) {
     let mut current = state;
     let outcomes = due
         .iter()
-        .map(|schedule| match judge(schedule, now) {
+        .map(|schedule| match evaluate(schedule, now) {
             Ok(updates) => {
                 let before = current;
                 current = updated(before, updates);
@@ -100,7 +92,7 @@ pub fn decide(state: FlagState, due: &[DueSchedule], now: Timestamp) -> (FlagSta
     (current, outcomes)
 }
 
-fn judge(schedule: &DueSchedule, now: Timestamp) -> Result<Updates, Failure> {
+fn evaluate(schedule: &DueSchedule, now: Timestamp) -> Result<Updates, Failure> {
     let Some(updates) = &schedule.updates else {
         return Err(Failure::InvalidUpdates(
             "they are too long, or nested too deeply, to be read".to_owned(),
@@ -121,7 +113,7 @@ fn judge(schedule: &DueSchedule, now: Timestamp) -> Result<Updates, Failure> {
 
 fn describe(fault: &UpdatesError) -> String {
     match fault.field() {
-        // A stored key may be of any length; the message is for people.
+        // Stored keys can be of any length; the message is for people.
         Some(field) => format!("`{}` {fault}", field.chars().take(60).collect::<String>()),
         None => fault.to_string(),
     }

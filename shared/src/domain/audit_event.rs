@@ -1,5 +1,5 @@
-//! The audit event: the one type that renders a transition for the trail, from what the service knew and what the
-//! database returned. Its wire shape is version 1 of `docs/audit-event.schema.json`.
+//! Audit events: renders a transition from the service's context and the stored schedule. The wire format is version
+//! 1 of `docs/audit-event.schema.json`.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -10,16 +10,15 @@ use super::flag::{Environment, FlagKey, FlagState};
 use super::schedule::{Schedule, ScheduleId, StoredUpdates};
 use super::time::Timestamp;
 
-/// The name that the processor acts under.
+/// The processor's name as an actor.
 pub const PROCESSOR: &str = "schedule-processor";
 
-/// An event's id: a UUIDv7, the same in every copy of the event, so that readers can de-duplicate by it.
+/// A UUIDv7, the same in every copy of the event, so that readers can de-duplicate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventId(pub Uuid);
 
 impl EventId {
-    /// A new one.
     #[must_use]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
@@ -32,28 +31,23 @@ impl Default for EventId {
     }
 }
 
-/// The four transitions of a schedule.
+/// Schedule transitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum EventType {
-    /// Nothing became pending.
     #[serde(rename = "flag_schedule.created")]
     Created,
-    /// Pending became cancelled.
     #[serde(rename = "flag_schedule.cancelled")]
     Cancelled,
-    /// Pending became applied.
     #[serde(rename = "flag_schedule.applied")]
     Applied,
-    /// Pending became failed.
     #[serde(rename = "flag_schedule.failed")]
     Failed,
 }
 
 impl EventType {
-    /// All of them.
     pub const ALL: [Self; 4] = [Self::Created, Self::Cancelled, Self::Applied, Self::Failed];
 
-    /// The name in the trail and in the outbox.
+    /// The name in the audit log and in the outbox.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -64,13 +58,12 @@ impl EventType {
         }
     }
 
-    /// Reads the name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|event_type| event_type.as_str() == text)
     }
 
-    /// When the transition took place, by the column that the database filled.
+    /// From the column that the database filled for this transition.
     fn occurred_at(self, schedule: &Schedule) -> Result<Timestamp, IncompleteEvent> {
         match self {
             Self::Created => schedule.created_at.ok_or(IncompleteEvent("created_at")),
@@ -81,35 +74,28 @@ impl EventType {
     }
 }
 
-/// Who did it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Actor {
-    /// A person, by their token.
     Admin {
-        /// The user id.
         user_id: String,
-        /// The e-mail address, where the token has one.
         email: Option<String>,
     },
-    /// The service itself.
     System {
-        /// The function's name.
+        /// The name of a function.
         name: String,
     },
 }
 
-/// In which request it was done: a person's call, or a tick, which has no caller.
+/// The request behind a transition: an admin's call, or a tick, which has no caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum RequestFacts {
-    /// A tick. Tried first: it refuses the further fields of a call.
+    /// Tried first: it rejects the additional fields of a call.
     System(SystemRequest),
-    /// An HTTP request.
     Http(CallContext),
 }
 
-/// A tick's invocation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SystemRequest {
@@ -117,29 +103,23 @@ pub struct SystemRequest {
     pub request_id: String,
 }
 
-/// A flag before and after a schedule was applied to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlagChange {
-    /// The flag's state before.
     pub before: FlagState,
-    /// The flag's state after.
     pub after: FlagState,
 }
 
-/// What the service knows of an event when it hands the change to the store; kept with the outbox row.
+/// What the service knows before the change is stored; saved with the outbox row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventContext {
-    /// Who.
     pub actor: Actor,
-    /// In which request.
     pub request: RequestFacts,
-    /// What became of the flag; for applied schedules only.
+    /// For applied schedules only.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub change: Option<FlagChange>,
 }
 
 impl EventContext {
-    /// An admin's act.
     #[must_use]
     pub fn of_admin(caller: &Caller) -> Self {
         Self {
@@ -149,7 +129,7 @@ impl EventContext {
         }
     }
 
-    /// The admin's user id.
+    /// `None` for the processor.
     #[must_use]
     pub fn user_id(&self) -> Option<&str> {
         match &self.actor {
@@ -158,7 +138,6 @@ impl EventContext {
         }
     }
 
-    /// The processor's act.
     #[must_use]
     pub fn of_processor(request_id: &str) -> Self {
         Self {
@@ -169,7 +148,7 @@ impl EventContext {
     }
 }
 
-/// An event whose schedule has not been stored yet: what the database does not know.
+/// An event without its stored schedule, which the database supplies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventDraft {
     pub id: EventId,
@@ -178,32 +157,25 @@ pub struct EventDraft {
 }
 
 impl EventDraft {
-    /// The draft of an admin's action.
     #[must_use]
     pub fn of_admin(event_type: EventType, caller: &Caller) -> Self {
         Self { id: EventId::new(), event_type, context: EventContext::of_admin(caller) }
     }
 
-    /// The event, with the schedule as stored.
-    ///
-    /// # Errors
-    /// [`IncompleteEvent`].
+    /// Adds the stored schedule.
     pub fn complete(&self, schedule: &Schedule) -> Result<AuditEvent, IncompleteEvent> {
         AuditEvent::of(self.id, self.event_type, self.context.clone(), schedule)
     }
 }
 
-/// An event's severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Level {
-    /// As it should be.
     Info,
-    /// A schedule failed.
+    /// For failed schedules only.
     Error,
 }
 
-/// The schedule, as an event shows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScheduleFacts {
     scheduled_at: Timestamp,
@@ -214,25 +186,21 @@ pub struct ScheduleFacts {
     created_at: Option<Timestamp>,
 }
 
-/// Why a schedule failed, as an event shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ErrorFacts {
     code: String,
     message: String,
 }
 
-/// One event, version 1. Serialises to one JSON object on one line, whatever was typed.
+/// Serialises to one JSON object on one line, whatever text users typed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AuditEvent {
     schema_version: u8,
-    /// The event's id.
     pub event_id: EventId,
-    /// Which transition.
     pub event_type: EventType,
     level: Level,
-    /// When it took place, by the database's clock.
+    /// By the database's clock.
     pub occurred_at: Timestamp,
-    /// Which schedule.
     pub schedule_id: ScheduleId,
     flag_key: FlagKey,
     environment: Environment,
@@ -249,16 +217,13 @@ pub struct AuditEvent {
     request: RequestFacts,
 }
 
-/// A fact that this type of event cannot do without is missing: the named field.
+/// Names the missing field, which this event type requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("an audit event lacks `{0}`, which the change should have written")]
 pub struct IncompleteEvent(pub &'static str);
 
 impl AuditEvent {
-    /// Renders a transition.
-    ///
-    /// # Errors
-    /// [`IncompleteEvent`] when the schedule does not carry what the transition must have written.
+    /// Fails if the schedule lacks a field that the transition must have set.
     pub fn of(
         event_id: EventId,
         event_type: EventType,

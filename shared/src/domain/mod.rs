@@ -1,6 +1,5 @@
-//! What the service is about, in values: parsed once at the edge, trusted inside; and the pure decisions over them.
-//!
-//! Nothing here does I/O or names a database, HTTP or AWS type.
+//! Domain values, parsed once at the edge and trusted inside, and the pure decisions over them. Nothing here does I/O
+//! or names a database, HTTP or AWS type.
 
 pub mod admin;
 pub mod apply;

@@ -1,4 +1,4 @@
-//! A scheduled change of a flag, and what it may ask for.
+//! Scheduled flag changes and their validation.
 
 use std::fmt;
 
@@ -11,12 +11,11 @@ use uuid::Uuid;
 use super::flag::{Environment, FlagAddress, FlagKey};
 use super::time::Timestamp;
 
-/// The greatest length of a reason, in characters.
+/// In characters.
 pub const REASON_MAX: usize = 500;
-/// How far ahead a change can be scheduled, in days of 24 hours.
+/// In days of 24 hours.
 pub const MAX_DAYS_AHEAD: i64 = 366;
 
-/// A schedule's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ScheduleId(pub Uuid);
@@ -35,25 +34,20 @@ impl fmt::Display for ScheduleId {
     }
 }
 
-/// Where a schedule stands. `Pending` has exactly one successor; the other three are final.
+/// `Pending` changes to exactly one of the other three, which are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Waiting for its time.
     Pending,
-    /// The flag was changed.
     Applied,
-    /// The flag was not changed, and will not be.
     Failed,
-    /// An admin took it back in time.
     Cancelled,
 }
 
 impl Status {
-    /// All of them.
     pub const ALL: [Self; 4] = [Self::Pending, Self::Applied, Self::Failed, Self::Cancelled];
 
-    /// The word in the database and in JSON.
+    /// As in the database and in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -64,20 +58,18 @@ impl Status {
         }
     }
 
-    /// Reads the word.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == text)
     }
 }
 
-/// A status as it is stored: an adopted table may hold others, which are shown as they are and never claimed.
+/// Adopted tables may hold other statuses, which are shown unchanged and never claimed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum StoredStatus {
-    /// One of ours.
     Known(Status),
-    /// Another tool's, or none.
+    /// Set by another tool, or NULL.
     Foreign(Option<String>),
 }
 
@@ -90,42 +82,35 @@ impl fmt::Display for StoredStatus {
     }
 }
 
-/// What a schedule changes: at least one of the two.
+/// At least one of the two is set; `None` leaves the flag's value unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Updates {
-    /// The new `enabled`, or as it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// The new `rollout_percentage` (0–100), or as it was.
+    /// 0–100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout_percentage: Option<u8>,
 }
 
-/// One thing that is wrong with an `updates` object.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum UpdatesError {
-    /// Not a JSON object.
     #[error("must be an object with `enabled` and/or `rollout_percentage`")]
     NotAnObject,
-    /// Neither of the two is there.
     #[error("must have `enabled` (boolean) and/or `rollout_percentage` (integer 0 to 100)")]
     Empty,
-    /// `enabled` is something else than `true` or `false`.
     #[error("must be true or false")]
     Enabled,
-    /// `rollout_percentage` is not an integer from 0 to 100.
     #[error("must be an integer from 0 to 100")]
     RolloutPercentage,
-    /// A key that is neither; a typing mistake must not become a silent no-op.
+    /// An error, so that a typo does not become a silent no-op.
     #[error("is not a known field; `updates` has `enabled` and `rollout_percentage`")]
     Unknown(String),
-    /// Both spellings of the percentage at once.
     #[error("must not be given beside `rollout_percentage`, of which it is the old spelling")]
     BothSpellings,
 }
 
 impl UpdatesError {
-    /// The key below `updates` that is at fault; `None` when it is the whole object.
+    /// The offending key in `updates`; `None` for the object itself.
     #[must_use]
     pub fn field(&self) -> Option<&str> {
         match self {
@@ -139,18 +124,12 @@ impl UpdatesError {
 }
 
 impl Updates {
-    /// Reads the object that a caller sent.
-    ///
-    /// # Errors
-    /// Every fault found, not only the first.
+    /// Parses a caller's object; the error lists every fault.
     pub fn parse(value: &Value) -> Result<Self, Vec<UpdatesError>> {
         Self::read(value, &["rollout_percentage"])
     }
 
-    /// Reads the object that a row holds: rows of an adopted table spell `rolloutPercentage`.
-    ///
-    /// # Errors
-    /// Every fault found, not only the first.
+    /// Parses a stored object: rows of an adopted table use `rolloutPercentage`. The error lists every fault.
     pub fn parse_stored(value: &Value) -> Result<Self, Vec<UpdatesError>> {
         Self::read(value, &["rollout_percentage", "rolloutPercentage"])
     }
@@ -183,13 +162,13 @@ impl Updates {
     }
 }
 
-/// What a row holds as `updates`, which another tool may have written.
+/// Stored `updates`, which another tool may have written.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum StoredUpdates {
-    /// What can be read; shown in today's spelling.
+    /// Shown in the current spelling.
     Readable(Updates),
-    /// What cannot; shown as it is stored.
+    /// Shown as stored.
     Unreadable(Value),
 }
 
@@ -200,33 +179,33 @@ impl From<Value> for StoredUpdates {
 }
 
 impl<'de> Deserialize<'de> for StoredUpdates {
-    /// Reads whatever is stored: JSON that is nested too deep to be read becomes its own text.
+    /// Accepts any stored value: JSON nested too deeply to parse becomes a string of its own text.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         Ok(serde_json::from_str(raw.get()).unwrap_or_else(|_| Value::from(raw.get())).into())
     }
 }
 
-/// JSON has one kind of number: `50` and `50.0` are the same integer.
+/// JSON has a single number type: `50` and `50.0` are the same integer.
 fn percentage(value: &Value) -> Option<u8> {
     let number = value.as_f64()?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an integer from 0 to 100")]
     (number.fract() == 0.0 && (0.0..=100.0).contains(&number)).then_some(number as u8)
 }
 
-/// A valid request for a create.
+/// A valid create request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSchedule {
     pub flag: FlagAddress,
     pub scheduled_at: Timestamp,
-    /// After this the change is no longer applied; later than `scheduled_at`.
+    /// Not applied after this time; later than `scheduled_at`.
     pub apply_by: Option<Timestamp>,
     pub updates: Updates,
     pub reason: Option<String>,
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
-/// A valid request for a cancel.
+/// A valid cancel request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cancellation {
     pub flag: FlagAddress,
@@ -234,66 +213,48 @@ pub struct Cancellation {
     pub reason: Option<String>,
 }
 
-/// What makes a retry of a create safe: 1 to 128 printable ASCII characters, chosen by the caller.
+/// Makes retries of a create safe. Chosen by the caller: 1 to 128 printable ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// Accepts a key; `None` when it is not one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
         (printable && (1..=128).contains(&text.len())).then(|| Self(text.to_owned()))
     }
 
-    /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A schedule as its row stands. What the admin columns hold is `None` in rows from before they existed.
+/// As stored. The admin columns are `None` in rows that predate them.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Schedule {
-    /// Its id.
     pub id: ScheduleId,
-    /// The flag's key.
     pub flag_key: FlagKey,
-    /// The flag's environment.
     pub environment: Environment,
-    /// When the change is due.
     pub scheduled_at: Timestamp,
-    /// After this it is not applied any more.
+    /// Not applied after this time.
     pub apply_by: Option<Timestamp>,
-    /// Where it stands.
     pub status: StoredStatus,
-    /// What it changes.
     pub updates: StoredUpdates,
-    /// Why it was scheduled.
     pub reason: Option<String>,
-    /// When it was created; an adopted table may not know.
+    /// `None` if the adopted table does not record it.
     pub created_at: Option<Timestamp>,
-    /// Who created it.
     pub created_by: Option<String>,
-    /// When it was cancelled.
     pub cancelled_at: Option<Timestamp>,
-    /// Who cancelled it.
     pub cancelled_by: Option<String>,
-    /// Why it was cancelled.
     pub cancel_reason: Option<String>,
-    /// When it was applied.
     pub applied_at: Option<Timestamp>,
-    /// When it failed.
     pub failed_at: Option<Timestamp>,
-    /// Why it failed, for machines.
     pub error_code: Option<String>,
-    /// Why it failed, for people.
     pub error_message: Option<String>,
 }
 
 impl Schedule {
-    /// The flag it belongs to.
     #[must_use]
     pub fn flag(&self) -> FlagAddress {
         FlagAddress { key: self.flag_key.clone(), environment: self.environment.clone() }

@@ -1,32 +1,21 @@
-//! The one rule for text that people type: how long, and which characters.
+//! Length and character rules for text that people type.
 
 use thiserror::Error;
 
-/// Why a text was refused. The message says what would be accepted.
+/// The message says what is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TextError {
-    /// Empty, or longer than allowed; in characters (Unicode scalar values).
+    /// In characters (Unicode scalar values).
     #[error("must be {min} to {max} characters long, not {found}")]
-    Length {
-        /// The least number of characters.
-        min: usize,
-        /// The greatest number of characters.
-        max: usize,
-        /// How many there were.
-        found: usize,
-    },
-    /// A control character in a name.
+    Length { min: usize, max: usize, found: usize },
     #[error("must not contain control characters (found U+{0:04X})")]
     Control(u32),
-    /// NUL, which PostgreSQL cannot store in any text.
+    /// PostgreSQL cannot store NUL in text.
     #[error("must not contain the character U+0000")]
     Nul,
 }
 
-/// Accepts a name (flag key, environment): its length in characters, no control characters.
-///
-/// # Errors
-/// [`TextError::Length`] or [`TextError::Control`].
+/// For names (flag keys, environments): 1 to `max` characters, no control characters.
 pub fn check_name(text: &str, max: usize) -> Result<(), TextError> {
     check_length(text, 1, max)?;
     match text.chars().find(|c| c.is_control()) {
@@ -35,10 +24,7 @@ pub fn check_name(text: &str, max: usize) -> Result<(), TextError> {
     }
 }
 
-/// Accepts prose (a reason): at most `max` characters, stored as typed, line breaks included; only NUL is refused.
-///
-/// # Errors
-/// [`TextError::Length`] or [`TextError::Nul`].
+/// For prose (reasons): at most `max` characters, stored as typed, line breaks included; only NUL is rejected.
 pub fn check_prose(text: &str, max: usize) -> Result<(), TextError> {
     check_length(text, 0, max)?;
     if text.contains('\0') { Err(TextError::Nul) } else { Ok(()) }

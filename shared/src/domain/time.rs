@@ -1,4 +1,4 @@
-//! Points in time as the service shows them: UTC, truncated (not rounded) to milliseconds, years 1 to 9999.
+//! Timestamps as the API shows them: UTC, truncated (not rounded) to milliseconds, years 1 to 9999.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -7,30 +7,27 @@ use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, Utc};
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 use serde::{Serialize, Serializer};
 
-/// The earliest and the latest point in time that is shown, in milliseconds since 1970: the years 1 to 9999 in UTC, all
-/// that RFC 3339 can write.
+/// Years 1 to 9999 UTC in epoch milliseconds: all that RFC 3339 can express.
 const RANGE_MS: RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
-/// Microseconds from 1970 to 2000, from which PostgreSQL counts.
+/// PostgreSQL's epoch, 2000-01-01, in microseconds since 1970.
 const EPOCH_2000_MICROS: i64 = 946_684_800_000_000;
 
-/// A point in time within the years 1 to 9999, in whole milliseconds. Shown as RFC 3339 in UTC with `Z` and three
-/// fractional digits.
+/// Whole milliseconds within years 1 to 9999. Displayed as RFC 3339 in UTC with `Z` and three fractional digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
-    /// Truncates a point in time to milliseconds. Outside the years 1 to 9999 it becomes the nearest end of that range.
+    /// Truncates to milliseconds and clamps to years 1 to 9999.
     #[must_use]
     pub fn truncate(time: DateTime<Utc>) -> Self {
         Self::from_millis(time.timestamp_millis())
     }
 
-    /// Reads what a caller wrote: an RFC 3339 time of any offset, truncated to milliseconds. `None` when it is not one, or
-    /// not within the years 1 to 9999 in UTC. A leap second becomes the second after it.
+    /// Parses a caller's RFC 3339 time, any offset, truncated to milliseconds. `None` if malformed or outside years 1
+    /// to 9999 in UTC. A leap second becomes the following second.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        // RFC 3339 section 5.6 wants a `T` (or `t`) here; chrono would take a space as well.
-        // It would take the minus sign of mathematics, too.
+        // RFC 3339 section 5.6 requires `T` (or `t`) here; chrono also accepts a space, and U+2212 as a minus sign.
         if !text.is_ascii() || !matches!(text.as_bytes().get(10), Some(b'T' | b't')) {
             return None;
         }
@@ -43,8 +40,8 @@ impl Timestamp {
         RANGE_MS.contains(&millis).then(|| Self::from_millis(millis))
     }
 
-    /// Reads what PostgreSQL makes of a stored `timestamptz` in JSON, whatever its value and the session's time zone:
-    /// `infinity`, years before 1 (`BC`) and after 9999, and offsets with seconds. `None` only when it is no such text.
+    /// Parses PostgreSQL's JSON form of a `timestamptz`, whatever its value and the session's time zone: `infinity`,
+    /// years before 1 (`BC`) and after 9999, offsets with seconds. `None` only for other text.
     #[must_use]
     pub fn parse_stored(text: &str) -> Option<Self> {
         match text {
@@ -55,14 +52,14 @@ impl Timestamp {
         let (time, is_bc) = text.strip_suffix(" BC").map_or((text, false), |time| (time, true));
         let (year, rest) = time.split_once('-')?;
         let year: i32 = year.parse().ok()?;
-        // Far outside, where the calendar of chrono ends before that of PostgreSQL.
+        // Far out of range: chrono's calendar ends before PostgreSQL's.
         match (year, is_bc) {
             (10_001.., false) => return Some(Self::from_millis(i64::MAX)),
             (3.., true) => return Some(Self::from_millis(i64::MIN)),
             _ => {}
         }
         let (day, time) = rest.split_once('T')?;
-        // A time has no sign, so the first one begins the offset.
+        // A time has no sign, so the first sign starts the offset.
         let (time, offset) = time.split_at(time.find(['+', '-', 'Z'])?);
         let (month, day) = day.split_once('-')?;
         let date = NaiveDate::from_ymd_opt(
@@ -75,7 +72,7 @@ impl Timestamp {
         Some(Self::from_millis(local - 1000 * offset_seconds(offset)?))
     }
 
-    /// Reads PostgreSQL's binary form: microseconds since 2000, whose extremes are the infinities.
+    /// Reads PostgreSQL's binary form: microseconds since 2000; the extremes are the infinities.
     #[must_use]
     pub fn from_postgres_micros(micros: i64) -> Self {
         Self::from_millis(micros.saturating_add(EPOCH_2000_MICROS).div_euclid(1000))
@@ -86,7 +83,6 @@ impl Timestamp {
         Self(DateTime::from_timestamp_millis(millis).unwrap_or_default())
     }
 
-    /// The same point in time for the database driver and for arithmetic.
     #[must_use]
     pub fn to_utc(self) -> DateTime<Utc> {
         self.0
@@ -96,14 +92,14 @@ impl Timestamp {
         self.0.to_rfc3339_opts(SecondsFormat::Millis, true)
     }
 
-    /// How long after `earlier` this is; negative when it is before.
+    /// Negative if `earlier` is the later of the two.
     #[must_use]
     pub fn since(self, earlier: Self) -> TimeDelta {
         self.0 - earlier.0
     }
 }
 
-/// The seconds of an offset such as `Z`, `+01`, `-03:30` or `+00:53:28`.
+/// Parses offsets such as `Z`, `+01`, `-03:30` or `+00:53:28`.
 fn offset_seconds(offset: &str) -> Option<i64> {
     if offset == "Z" {
         return Some(0);
@@ -128,7 +124,7 @@ impl Serialize for Timestamp {
     }
 }
 
-/// Reads stored times ([`Timestamp::parse_stored`]); what callers send goes through [`Timestamp::parse`].
+/// Reads stored times ([`Timestamp::parse_stored`]); caller input goes through [`Timestamp::parse`].
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(TimestampVisitor)
@@ -149,8 +145,8 @@ impl Visitor<'_> for TimestampVisitor {
     }
 }
 
-/// A point in time exactly as PostgreSQL stores it: microseconds since 2000, whose extremes are the infinities. For
-/// positions in an order, where a truncated or clamped time would repeat or skip rows.
+/// Exactly as PostgreSQL stores it: microseconds since 2000; the extremes are the infinities. For positions in an
+/// ordering, where a truncated or clamped time would repeat or skip rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StoredMicros(pub i64);
 

@@ -1,12 +1,10 @@
-//! The algorithms that a token may be signed with, each with the kind of key it needs: one list for tokens and key sets.
-//!
-//! Signatures by a private key only. With `none` anybody could sign, and with an HMAC whoever knows the verifier's key
-//! could: RFC 8725 section 3.1.
+//! Allowed signature algorithms and the key type of each, for tokens and key sets alike. Asymmetric only: with `none`
+//! anyone could sign, and with an HMAC anyone who has the verification key could (RFC 8725 section 3.1).
 
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve};
 
-/// What a key is, as far as that decides on its algorithms: `kty`, and `crv` where there are several.
+/// A key's `kty`, and its `crv` where the algorithm depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum KeyKind {
     Rsa,
@@ -28,13 +26,13 @@ const ALGORITHMS: [(&str, Algorithm, KeyKind); 9] = [
     ("EdDSA", Algorithm::EdDSA, KeyKind::Ed25519),
 ];
 
-/// The algorithm of this name, exactly as it is registered; `None` when it is not one of the allowed.
+/// Case-sensitive; `None` unless the algorithm is allowed.
 #[must_use]
 pub fn named(name: &str) -> Option<Algorithm> {
     ALGORITHMS.iter().find(|(known, ..)| *known == name).map(|(_, algorithm, _)| *algorithm)
 }
 
-/// The algorithms that a key can be used with; none for a key of another kind.
+/// Empty for an unsupported key type.
 #[must_use]
 pub fn of_key(key: &AlgorithmParameters) -> Vec<Algorithm> {
     let kind = match key {

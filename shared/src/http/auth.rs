@@ -1,4 +1,4 @@
-//! Who is asking: from the `Authorization` header to an admin who can be held accountable.
+//! Authentication: from the `Authorization` header to an accountable admin.
 
 use std::sync::Arc;
 
@@ -11,7 +11,6 @@ use super::token::{ClaimSettings, TokenError, check_claims, check_header, check_
 use crate::domain::admin::Caller;
 use crate::ports::clock::Clock;
 
-/// Verifies tokens.
 pub struct Authenticator {
     keys: Keys,
     claims: ClaimSettings,
@@ -19,16 +18,12 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// An authenticator with these keys and rules.
     #[must_use]
     pub fn new(keys: Keys, claims: ClaimSettings, clock: Arc<dyn Clock>) -> Self {
         Self { keys, claims, clock }
     }
 
-    /// The admin behind a request.
-    ///
-    /// # Errors
-    /// [`Problem::NoToken`], [`Problem::BadToken`], [`Problem::NotAdmin`] or [`Problem::KeysUnavailable`].
+    /// Fails with [`Problem::NoToken`], [`Problem::BadToken`], [`Problem::NotAdmin`] or [`Problem::KeysUnavailable`].
     pub async fn authenticate(&self, request: &Request) -> Result<Caller, Problem> {
         let token = bearer(&request.headers)?;
         let unverified = check_header(token).map_err(refused)?;
@@ -48,8 +43,9 @@ fn refused(error: TokenError) -> Problem {
     Problem::BadToken
 }
 
-/// The one bearer token: RFC 6750 section 2.1, the scheme in any case. No header, or one of another scheme, is no token
-/// at all, so that the challenge comes without an error (section 3.1); anything else that is not one token is a bad one.
+/// The bearer token; the scheme is case-insensitive (RFC 6750 section 2.1). A missing header or another scheme counts
+/// as no token, so that the challenge carries no error (section 3.1); anything else that is not a single token is a
+/// bad one.
 fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut values = headers.get_all("authorization").iter();
     let value = values.next().ok_or(Problem::NoToken)?;

@@ -1,4 +1,4 @@
-//! Whose tokens are accepted, and what they must contain.
+//! Settings for token verification: the source of keys and the required claims.
 
 use lambda_http::http::Uri;
 
@@ -6,20 +6,14 @@ use super::keys::{KeySet, KeySource};
 use super::token::ClaimSettings;
 use crate::config::{Lookup, SettingError, error, is_loopback, optional};
 
-/// How to find out who is asking.
 #[derive(Debug)]
 pub struct AuthSettings {
-    /// Where the keys come from.
     pub keys: KeySource,
-    /// What the token must say.
     pub claims: ClaimSettings,
 }
 
 impl AuthSettings {
     /// Reads `AUTH_…`.
-    ///
-    /// # Errors
-    /// [`SettingError`].
     pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingError> {
         let keys = match (optional(lookup, "AUTH_JWKS"), optional(lookup, "AUTH_JWKS_URL")) {
             (Some(_), Some(_)) => {
@@ -62,7 +56,7 @@ impl AuthSettings {
     }
 }
 
-/// https only; plain http for a host on this machine.
+/// https only, except for a host on this machine.
 fn check_key_url(url: &str) -> Result<(), SettingError> {
     let bad = |reason: &str| error("AUTH_JWKS_URL", format!("{reason}; it must be an https URL"));
     let url: Uri = url.parse().map_err(|_| bad("is not a URL"))?;

@@ -1,4 +1,4 @@
-//! The bodies of a create and of a cancel, each checked against every rule at once.
+//! Parses create and cancel bodies, reporting every violation at once.
 
 use chrono::TimeDelta;
 use serde_json::{Map, Value};
@@ -9,13 +9,12 @@ use crate::domain::schedule::{IdempotencyKey, MAX_DAYS_AHEAD, NewSchedule, REASO
 use crate::domain::text::check_prose;
 use crate::domain::time::Timestamp;
 
-/// The largest body, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
 const FIELDS: [&str; 4] = ["scheduled_at", "updates", "apply_by", "reason"];
 
-/// Reads the body of a create; adds every error found to `errors`. A time that is not after `not_before`, or too far after
-/// it, is rejected early by the function's clock; without it, only the database's clock decides.
+/// Adds every error to `errors`. With `not_before`, a time that is not later, or too far ahead, is rejected early by
+/// the function's clock; without it, only the database's clock decides.
 pub(super) fn new_schedule(
     value: &Value,
     flag: Option<FlagAddress>,
@@ -42,7 +41,7 @@ pub(super) fn new_schedule(
     })
 }
 
-/// Reads the reason for a cancel; adds every error found to `errors`.
+/// Adds every error to `errors`.
 pub(super) fn cancel_reason(value: &Value, errors: &mut Vec<InputError>) -> Option<String> {
     let Value::Object(fields) = value else {
         errors.push(InputError::in_body(&[], "must be an object, with `reason` or empty"));

@@ -1,6 +1,6 @@
-//! The cursor of a page: opaque, base64url without padding, and good only for the flag, environment and filter that it
-//! was made for. Its checksum finds a cursor used elsewhere or made up; it is no secret, and need not be: all that a
-//! cursor can say is where a page begins.
+//! Page cursors: opaque base64url without padding, valid only for the flag, environment and filter they were issued
+//! for. The checksum detects misused and made-up cursors. It is not a secret and need not be: a cursor only says
+//! where a page starts.
 
 use std::ops::Range;
 
@@ -17,14 +17,13 @@ const VERSION: u8 = 2;
 /// Version, kind of time, time, id, checksum.
 const LENGTH: usize = 1 + 1 + 8 + 16 + 8;
 
-/// The kinds of `scheduled_at` that a row may have.
+/// Kinds of `scheduled_at`.
 const FINITE: u8 = 0;
 const INFINITY: u8 = 1;
 const MINUS_INFINITY: u8 = 2;
-/// The microseconds since 2000 that a `timestamptz` can hold, from 4714 BC to 294276 AD.
+/// Finite `timestamptz` values in microseconds since 2000: 4714 BC to 294276 AD.
 const FINITE_RANGE: Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
 
-/// Makes a cursor.
 #[must_use]
 pub fn encode(flag: &FlagAddress, status: Option<Status>, position: PagePosition) -> String {
     let mut bytes = Vec::with_capacity(LENGTH);
@@ -41,7 +40,7 @@ pub fn encode(flag: &FlagAddress, status: Option<Status>, position: PagePosition
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Reads a cursor; `None` when it was not made for this flag, environment and filter.
+/// `None` unless issued for this flag, environment and filter.
 #[must_use]
 pub fn decode(flag: &FlagAddress, status: Option<Status>, text: &str) -> Option<PagePosition> {
     let bytes: [u8; LENGTH] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
@@ -58,13 +57,13 @@ pub fn decode(flag: &FlagAddress, status: Option<Status>, text: &str) -> Option<
     Some(PagePosition { scheduled_at, id: ScheduleId(Uuid::from_bytes(content[10..].try_into().ok()?)) })
 }
 
-/// 64-bit FNV-1a (draft-eastlake-fnv) over what the cursor is bound to and what it says.
+/// 64-bit FNV-1a (draft-eastlake-fnv) over the flag, environment, filter and content.
 fn checksum(flag: &FlagAddress, status: Option<Status>, content: &[u8]) -> u64 {
     let status = status.map_or("", Status::as_str);
     let parts =
         [flag.key.as_str().as_bytes(), flag.environment.as_str().as_bytes(), status.as_bytes(), content];
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    // Each part is followed by a byte that UTF-8 never has, so that parts cannot run into each other.
+    // End each part with a byte that never occurs in UTF-8, so that parts cannot run together.
     parts.iter().fold(0xcbf2_9ce4_8422_2325, |hash, part| step(part.iter().copied().fold(hash, step), 0xff))
 }
 

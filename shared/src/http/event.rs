@@ -1,7 +1,6 @@
-//! API Gateway's event (HTTP API, payload format 2.0): the parts that requests are made of, and nothing else of it.
-//!
-//! Read by hand rather than into `aws_lambda_events`' type, which also reads what nobody uses: an authorizer's claims or a
-//! list of cookies in an unexpected form must not refuse a request. null is the same as missing.
+//! API Gateway events (HTTP API, payload format 2.0), reduced to the parts that requests need. Parsed by hand because
+//! `aws_lambda_events` also parses unused parts: authorizer claims or cookies in an unexpected form must not fail a
+//! request. null counts as missing.
 
 use std::collections::HashSet;
 
@@ -11,43 +10,34 @@ use lambda_http::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-/// Why an event is not a request.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EventError {
-    /// Some other event, or none.
     #[error(
         "the function was not invoked by an API Gateway HTTP API (the event has no `requestContext.http`); send the event of one, in payload format 2.0"
     )]
     NotApiGateway,
-    /// The other form of an API Gateway event.
     #[error("the event has payload format 1.0; set the integration's payload format version to 2.0")]
     PayloadFormat,
-    /// A part of another type.
     #[error("`{part}` must be {expected}")]
     WrongType {
-        /// The part, as a path into the event.
+        /// A path into the event.
         part: String,
-        /// The type that is expected.
         expected: &'static str,
     },
-    /// A part with characters that HTTP does not allow.
     #[error("`{part}` contains characters that HTTP does not allow")]
     Characters {
-        /// The part, as a path into the event.
+        /// A path into the event.
         part: String,
     },
-    /// Two headers whose names differ in case only.
     #[error("`headers` contains `{name}` twice, in different case")]
     HeaderTwice {
-        /// The name in lower case.
+        /// In lower case.
         name: String,
     },
-    /// A body that is not what `isBase64Encoded` says.
     #[error("`body` is not base64, though `isBase64Encoded` is true")]
     NotBase64,
 }
 
-/// The parts of an event that are used.
 #[derive(Debug)]
 pub(super) struct Event {
     pub headers: HeaderMap,
@@ -60,10 +50,7 @@ pub(super) struct Event {
 }
 
 impl Event {
-    /// Takes the parts out of an event.
-    ///
-    /// # Errors
-    /// The first part that cannot be read.
+    /// Fails on the first part that cannot be read.
     pub fn read(event: Value) -> Result<Self, EventError> {
         let Value::Object(mut event) = event else { return Err(EventError::NotApiGateway) };
         if is_format_1(&event) {
@@ -71,7 +58,7 @@ impl Event {
         }
         let mut context = object(&mut event, "", "requestContext")?.ok_or(EventError::NotApiGateway)?;
         let mut http = object(&mut context, "requestContext.", "http")?.ok_or(EventError::NotApiGateway)?;
-        // Who reads it has read it before; here only its type is checked.
+        // Check the type only: the caller has read the value already.
         text(&mut context, "requestContext.", "requestId")?;
         Ok(Self {
             headers: headers(object(&mut event, "", "headers")?.unwrap_or_default())?,
@@ -85,8 +72,7 @@ impl Event {
     }
 }
 
-/// Whether this is a request in payload format 1.0, also that of a REST API. `cargo lambda watch` sends format 2.0 with
-/// an `httpMethod`.
+/// Also true for REST API events. `cargo lambda watch` sends format 2.0 with an `httpMethod`.
 fn is_format_1(event: &Map<String, Value>) -> bool {
     let has = |name: &str| event.get(name).is_some_and(|value| !value.is_null());
     let has_http = event.get("requestContext").is_some_and(|context| !context["http"].is_null());
@@ -135,8 +121,8 @@ fn body(event: &mut Map<String, Value>) -> Result<Vec<u8>, EventError> {
     if is_base64 { STANDARD.decode(body).map_err(|_| EventError::NotBase64) } else { Ok(body.into_bytes()) }
 }
 
-/// The headers. Names that differ in case only are refused: one of the values would have to be chosen, and two
-/// `Authorization` headers must not pass for one. A list of values stands for a header that was sent several times.
+/// Rejects names that differ only in case: choosing one value would be a guess, and two `Authorization` headers must
+/// not pass for one. A list of values means that the header was sent several times.
 fn headers(members: Map<String, Value>) -> Result<HeaderMap, EventError> {
     let mut headers = HeaderMap::with_capacity(members.len());
     let mut seen = HashSet::with_capacity(members.len());

@@ -1,4 +1,4 @@
-//! Reads path parameters, query parameters and headers, and collects everything that is wrong with them.
+//! Parses path parameters, query parameters and headers, collecting every error.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,6 @@ use crate::domain::schedule::{IdempotencyKey, REASON_MAX, ScheduleId, Status};
 use crate::domain::text::check_prose;
 use crate::ports::schedules::PagePosition;
 
-/// The largest page.
 pub const MAX_LIMIT: u16 = 200;
 const DEFAULT_LIMIT: u16 = 50;
 
@@ -27,7 +26,7 @@ pub(super) struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// The parameters of a request; only `known` query parameters are valid.
+    /// Query parameters other than `known` are errors.
     pub(super) fn new(
         path_parameters: &'a Map<String, Value>,
         query: &Query,
@@ -60,13 +59,13 @@ impl<'a> Input<'a> {
 
     pub(super) fn reject(&mut self, parameter: &str, detail: impl Into<String>) {
         let error = InputError::in_parameter(parameter, detail);
-        // One error a parameter: the first is the one to correct first.
+        // Keep one error per parameter: the first is the one to fix first.
         if !self.errors.iter().any(|other| other.location == error.location) {
             self.errors.push(error);
         }
     }
 
-    /// The value, if nothing was wrong.
+    /// Fails if there were any errors.
     pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Vec<InputError>> {
         match value {
             Some(value) if self.errors.is_empty() => Ok(value),
@@ -74,8 +73,8 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// A path parameter. Gateways differ in whether they hand it over decoded, so valid percent escapes are decoded
-    /// here, once, whoever sent them.
+    /// Gateways differ in whether they decode path parameters, so valid percent escapes are always decoded here,
+    /// once.
     fn path_parameter(&mut self, name: &str) -> Option<String> {
         let raw = match self.path_parameters.get(name) {
             Some(Value::String(raw)) => raw,
@@ -110,7 +109,7 @@ impl<'a> Input<'a> {
 
     pub(super) fn schedule_id(&mut self) -> Option<ScheduleId> {
         let text = self.path_parameter("scheduleId")?;
-        // The hyphenated form of RFC 9562 only: one schedule has one address.
+        // Only the hyphenated form of RFC 9562: one schedule has one URL.
         let id = (text.len() == 36).then(|| Uuid::try_parse(&text).ok()).flatten();
         if id.is_none() {
             self.reject("scheduleId", "must be a UUID such as 0197c2f0-6a5b-7c3d-8e4f-0123456789ab");

@@ -1,30 +1,27 @@
-//! What is wrong with a request, and where: an item of `errors` in a problem document.
+//! An invalid part of a request: an item of `errors` in a problem document.
 
 use serde::Serialize;
 
-/// Where in a request an error is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Location {
-    /// In the body: a JSON pointer (RFC 6901).
+    /// A JSON pointer (RFC 6901) into the body.
     Pointer(String),
     /// A path or query parameter.
     Parameter(String),
-    /// A header.
     Header(String),
 }
 
-/// One invalid part of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InputError {
     #[serde(flatten)]
     pub location: Location,
-    /// What would be accepted.
+    /// Says what is accepted.
     pub detail: String,
 }
 
 impl InputError {
-    /// An error in the body, as a path below the top level.
+    /// `path` lists the pointer's segments, unescaped.
     #[must_use]
     pub fn in_body(path: &[&str], detail: impl Into<String>) -> Self {
         let pointer =

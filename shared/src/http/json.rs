@@ -1,14 +1,11 @@
-//! JSON without ambiguity: an object with a key twice is refused, where most parsers silently take one of the two.
+//! Strict JSON: rejects duplicate keys, where most parsers silently keep one of them.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Reads JSON text. Nesting is limited to 128 levels.
-///
-/// # Errors
-/// `serde_json`'s, with line and column; also for a key that an object has twice.
+/// Nesting is limited to 128 levels. Errors include line and column.
 pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice::<Strict>(text).map(|Strict(value)| value)
 }

@@ -1,4 +1,4 @@
-//! Key sets: which key may verify which token.
+//! JSON Web Key Sets: which key may verify which token.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,40 +18,37 @@ use crate::error::{BoxError, chain};
 use crate::ports::clock::Clock;
 use crate::ports::key_server::KeyServer;
 
-/// How long after a fetch the next one may begin, once there are keys: whoever makes up key ids must not make fetches.
+/// Minimum time between fetches once there are keys: made-up key ids must not trigger fetches.
 pub const REFRESH_INTERVAL: TimeDelta = TimeDelta::seconds(60);
-/// How long after a failed fetch the next one may begin while there are no keys at all. Every caller is refused then, so
-/// a minute would turn a hiccup during a cold start into a minute without service. A caller is told to come back after
-/// this time, and who does so meets a new attempt. Fetches are bounded all the same: one at a time, and this far apart.
+/// Minimum time between fetches while there are no keys. Every caller is rejected then, so a minute would turn a
+/// hiccup during a cold start into a minute-long outage. It equals `Retry-After`, so a caller who waits that long
+/// triggers a new attempt. Fetches are still bounded: one at a time, this far apart.
 pub const FIRST_FETCH_INTERVAL: TimeDelta = TimeDelta::seconds(RETRY_AFTER_SECONDS as i64);
 
-/// Where keys come from.
 #[derive(Debug)]
 pub enum KeySource {
-    /// The key set itself.
     Inline(KeySet),
-    /// An address to fetch it from.
     Url(String),
 }
 
-/// So many tokens are remembered whose signature was verified: the admins at work at one time.
-const REMEMBERED: usize = 16;
+/// Capacity of the verified-token cache: the number of admins active at a time.
+const VERIFIED_CAPACITY: usize = 16;
 
 /// A JSON Web Key Set (RFC 7517) of public signature keys.
 #[derive(Debug, Default)]
 pub struct KeySet {
     keys: Vec<Key>,
-    /// Tokens whose signature one of these keys has verified, the last one first. A token comes with every request of an
-    /// hour, and to verify it again would take longer than all else that a function does for a request.
+    /// Verified tokens, newest first. A token comes with every request for an hour, and verifying it again would take
+    /// longer than everything else that a function does for a request.
     verified: Mutex<VecDeque<Fingerprint>>,
 }
 
-/// What a token is remembered by: the SHA-256 of all of it, so that no token is kept.
+/// The SHA-256 of a whole token, so that no token is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// The fingerprint of a signed message and its signature, both in base64url.
+    /// Both in base64url.
     pub(super) fn of(message: &str, signature: &str) -> Self {
         let token = Sha256::new().chain_update(message).chain_update(".").chain_update(signature);
         Self(token.finalize().into())
@@ -60,7 +57,7 @@ impl Fingerprint {
 
 struct Key {
     id: String,
-    /// What the key's type, curve and `alg` allow.
+    /// As allowed by the key's type, curve and `alg`.
     algorithms: Vec<Algorithm>,
     key: DecodingKey,
 }
@@ -74,16 +71,12 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Why a key set cannot be used.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum KeySetError {
-    /// Not a JSON object with an array `keys`.
     #[error("is not a key set; it must be a JSON object with `keys` (RFC 7517)")]
     NotAKeySet,
-    /// A secret in a key set that should be public.
     #[error("holds a symmetric key; a key set must hold public keys only")]
     Symmetric,
-    /// No key in it can be used.
     #[error(
         "holds no key with a `kid` for one of RS256/384/512, PS256/384/512, ES256/384 or EdDSA signatures"
     )]
@@ -91,10 +84,7 @@ pub enum KeySetError {
 }
 
 impl KeySet {
-    /// Reads a key set. Keys for other uses or of unknown types are passed over, symmetric keys are not.
-    ///
-    /// # Errors
-    /// [`KeySetError`].
+    /// Skips keys for other uses or of unknown types, but rejects symmetric keys.
     pub fn parse(text: &[u8]) -> Result<Self, KeySetError> {
         let value = json::parse(text).map_err(|_| KeySetError::NotAKeySet)?;
         let keys = value.get("keys").and_then(Value::as_array).ok_or(KeySetError::NotAKeySet)?;
@@ -108,32 +98,28 @@ impl KeySet {
         Ok(Self { keys, verified: Mutex::default() })
     }
 
-    /// The key of this id, for this algorithm.
     #[must_use]
     pub fn find(&self, id: &str, algorithm: Algorithm) -> Option<&DecodingKey> {
         self.keys.iter().find(|key| key.id == id && key.algorithms.contains(&algorithm)).map(|key| &key.key)
     }
 
-    /// Whether one of these keys has verified the signature of this token lately.
     pub(super) fn has_verified(&self, token: &Fingerprint) -> bool {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(token)
     }
 
-    /// Remembers that one of these keys has verified the signature of this token.
     pub(super) fn remember(&self, token: Fingerprint) {
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        verified.truncate(REMEMBERED - 1);
+        verified.truncate(VERIFIED_CAPACITY - 1);
         verified.push_front(token);
     }
 
-    /// Whether there is a key of this id.
     #[must_use]
     pub fn knows(&self, id: &str) -> bool {
         self.keys.iter().any(|key| key.id == id)
     }
 }
 
-/// A key that may verify signatures; `use`, `key_ops` and `alg` must say so or say nothing.
+/// A key that may verify signatures: `use`, `key_ops` and `alg` must allow it or be absent.
 fn usable(value: &Value) -> Option<Key> {
     let jwk: Jwk = serde_json::from_value(value.clone()).ok()?;
     let id = jwk.common.key_id.clone().filter(|id| !id.is_empty())?;
@@ -157,18 +143,17 @@ fn usable(value: &Value) -> Option<Key> {
     (!algorithms.is_empty()).then_some(Key { id, algorithms, key })
 }
 
-/// The keys, wherever they come from.
 pub struct Keys {
     current: RwLock<Option<Arc<KeySet>>>,
     server: Option<(String, Arc<dyn KeyServer>)>,
-    /// A time of day, because it goes on while Lambda has frozen the environment, and a monotonic clock may not.
+    /// Wall-clock time, because it advances while Lambda has frozen the environment; a monotonic clock may not.
     clock: Arc<dyn Clock>,
-    /// When the last fetch was under way. Held while one is: one request in flight.
+    /// Time of the last fetch. Locked during a fetch, so that only one is in flight.
     last_fetch: tokio::sync::Mutex<Option<Timestamp>>,
 }
 
 impl Keys {
-    /// Keys from this source; nothing is fetched yet.
+    /// Fetches nothing yet.
     #[must_use]
     pub fn new(source: KeySource, server: Arc<dyn KeyServer>, clock: Arc<dyn Clock>) -> Self {
         let (current, server) = match source {
@@ -178,8 +163,8 @@ impl Keys {
         Self { current: RwLock::new(current), server, clock, last_fetch: tokio::sync::Mutex::default() }
     }
 
-    /// A key set to look this key id up in, fetched anew when it is not known; `None` when there is none at all.
-    /// A fetch that fails leaves the keys as they are.
+    /// The key set to look `id` up in, refetched if it does not contain `id`; `None` if there are no keys at all. A
+    /// failed fetch leaves the current keys in place.
     pub async fn for_key(&self, id: &str) -> Option<Arc<KeySet>> {
         let known = self.current();
         if known.as_ref().is_some_and(|set| set.knows(id)) {
@@ -187,16 +172,16 @@ impl Keys {
         }
         let Some((url, server)) = &self.server else { return known };
         let mut last_fetch = self.last_fetch.lock().await;
-        // Somebody else may have fetched it while this request waited; then it is too soon for another fetch.
+        // Another request may have fetched while this one waited; then it is too soon to fetch again.
         let known = self.current();
         let interval = if known.is_some() { REFRESH_INTERVAL } else { FIRST_FETCH_INTERVAL };
         if last_fetch.is_some_and(|last| self.is_within(interval, last)) {
             return known;
         }
-        // Now already, because the request may be given up in the meantime.
+        // Set before the fetch, because the request may be cancelled meanwhile.
         *last_fetch = Some(self.clock.now());
         let fetched = fetch(server.as_ref(), url).await;
-        // And again, because those who have waited for a slow failure must not fetch one after the other.
+        // And after it, because requests that waited for a slow failure must not fetch one after another.
         *last_fetch = Some(self.clock.now());
         match fetched {
             Ok(set) => {
@@ -212,8 +197,8 @@ impl Keys {
         }
     }
 
-    /// Whether `last` is less than `interval` ago. A clock that has been set back since says nothing about that, and must
-    /// not keep new keys away for as long as it was set back.
+    /// Whether `last` is less than `interval` ago. A clock that was set back since cannot tell, and must not delay
+    /// new keys by as much as it was set back.
     fn is_within(&self, interval: TimeDelta, last: Timestamp) -> bool {
         (TimeDelta::zero()..interval).contains(&self.clock.now().since(last))
     }
@@ -267,10 +252,10 @@ mod tests {
         let set = set(r#","kid":"1""#).unwrap();
         let token = |number: usize| Fingerprint::of(&format!("header.claims{number}"), "signature");
 
-        (0..=REMEMBERED).for_each(|number| set.remember(token(number)));
+        (0..=VERIFIED_CAPACITY).for_each(|number| set.remember(token(number)));
 
         assert!(!set.has_verified(&token(0)));
-        assert!((1..=REMEMBERED).all(|number| set.has_verified(&token(number))));
+        assert!((1..=VERIFIED_CAPACITY).all(|number| set.has_verified(&token(number))));
         for (message, signature) in [
             ("header.claims1", "signaturE"),
             ("header.claims1", ""),

@@ -1,4 +1,4 @@
-//! The HTTP toolkit: from an API Gateway event to a request, who is asking, and back to a response.
+//! HTTP: API Gateway events to requests, authentication, and responses.
 
 pub mod algorithms;
 pub mod auth;

@@ -1,6 +1,5 @@
-//! What a caller is told when it goes wrong: RFC 9457 problem documents.
-//!
-//! The caller gets a stable code and a sentence that says what to do; the log gets the whole chain of sources.
+//! RFC 9457 problem documents. Callers get a stable code and a sentence that says what to do; the log gets the full
+//! chain of sources.
 
 use lambda_http::http::StatusCode;
 use serde::Serialize;
@@ -14,35 +13,27 @@ use crate::error::chain;
 use crate::ports::schedules::ScheduleError;
 use crate::ports::store_error::StoreError;
 
-/// For how long a caller should wait before it tries again, in seconds.
 pub const RETRY_AFTER_SECONDS: u32 = 2;
 
-/// Why a request was not carried out.
 #[derive(Debug)]
 pub enum Problem {
-    /// The event is not a request that API Gateway would hand over.
+    /// Not an event that API Gateway would send.
     MalformedRequest(EventError),
-    /// No token: no `Authorization` header, or one of another scheme.
+    /// No `Authorization` header, or one of another scheme.
     NoToken,
-    /// A token that is not accepted; which rule it broke is for the log alone.
+    /// Only the log says which rule the token broke.
     BadToken,
-    /// A valid token without an admin group.
     NotAdmin,
-    /// The body is not JSON.
     InvalidJson(String),
-    /// Something in the request breaks a rule: all that does.
+    /// Every violation in the request.
     Invalid(Vec<InputError>),
-    /// The body is larger than allowed.
     BodyTooLarge,
-    /// The content type is not `application/json`.
     UnsupportedMediaType,
-    /// What the service answered.
     Service(ScheduleError),
-    /// The key set cannot be had, so nobody can be told from anybody.
+    /// Without a key set, no caller can be authenticated.
     KeysUnavailable,
-    /// The function could not answer in time.
+    /// The handler ran out of time.
     TooSlow,
-    /// A bug.
     Bug(String),
 }
 
@@ -58,22 +49,19 @@ impl From<ScheduleError> for Problem {
     }
 }
 
-/// A view that cannot be turned into JSON is a bug.
+/// Failing to serialise a view is a bug.
 impl From<serde_json::Error> for Problem {
     fn from(error: serde_json::Error) -> Self {
         Self::Bug(chain(&error))
     }
 }
 
-/// A problem as it is shown.
 #[derive(Debug, Serialize)]
 pub struct ProblemView {
     r#type: String,
     title: &'static str,
-    /// The status code.
     pub status: u16,
     detail: String,
-    /// The stable code.
     pub code: &'static str,
     request_id: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -83,7 +71,7 @@ pub struct ProblemView {
 }
 
 impl Problem {
-    /// The status. No `_` arm: a new variant does not compile until someone chooses.
+    /// No `_` arm: a new variant does not compile until someone chooses a status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -108,7 +96,6 @@ impl Problem {
         }
     }
 
-    /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -154,7 +141,7 @@ impl Problem {
     fn detail(&self) -> String {
         match self {
             Self::MalformedRequest(error) => format!("The request cannot be read: {error}."),
-            // One text for every kind of bad token: it must not help to make a better one.
+            // The same text for every bad token: it must not help anyone forge a better one.
             Self::NoToken | Self::BadToken => "Send a valid access token in the header `Authorization: Bearer <token>`.".into(),
             Self::NotAdmin => "The token is valid, but names no group of admins.".into(),
             Self::InvalidJson(reason) => format!("Send one JSON object in UTF-8: {reason}."),
@@ -198,7 +185,7 @@ impl Problem {
         }
     }
 
-    /// The headers that belong to the problem: RFC 6750 section 3, RFC 9110 section 10.2.3.
+    /// RFC 6750 section 3, RFC 9110 section 10.2.3.
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         match self.status() {
@@ -215,7 +202,7 @@ impl Problem {
         }
     }
 
-    /// What the log should know beyond what the caller is told.
+    /// Details for the log only.
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         match self {
@@ -227,7 +214,6 @@ impl Problem {
         }
     }
 
-    /// The document.
     #[must_use]
     pub fn view(self, request_id: &str) -> ProblemView {
         let errors = self.faults();

@@ -1,5 +1,5 @@
-//! The query of a request. API Gateway hands it over twice, raw and as a map, and both must say the same: a tool that makes
-//! events and leaves one of them behind must not read one environment and change another.
+//! Query parameters. API Gateway sends them twice, raw and as a map, and both must agree: a tool that builds events
+//! and leaves one of them stale must not read one environment and change another.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,17 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-/// The query.
 #[derive(Debug)]
 pub(super) struct Query {
     raw: String,
     parameters: Option<Map<String, Value>>,
 }
 
-/// One way to decode a name or a value.
 type Decoding = fn(&str) -> Cow<'_, str>;
 
-/// How the map may be decoded. Gateways differ in whether `+` is a space, and in whether they decode at all.
+/// How the map may be decoded: gateways differ in whether `+` is a space, and in whether they decode at all.
 const DECODINGS: [Decoding; 3] = [
     |text| Cow::Owned(percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()),
     |text| percent_decode_str(text).decode_utf8_lossy(),
@@ -25,19 +23,18 @@ const DECODINGS: [Decoding; 3] = [
 ];
 
 impl Query {
-    /// A query by its raw text and, where the event has it, its map.
     pub fn new(raw: String, parameters: Option<Map<String, Value>>) -> Self {
         Self { raw, parameters }
     }
 
-    /// Names and values of the raw text, not decoded.
+    /// Names and values, not decoded.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         let pairs = self.raw.split('&').filter(|pair| !pair.is_empty());
         pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     }
 
-    /// The parameters on which the two forms differ, each with how. A parameter that is given twice is not compared: it is
-    /// refused anyway.
+    /// Parameters on which the two forms differ, and how. Repeated parameters are not compared, as they are rejected
+    /// anyway.
     pub fn differences(&self) -> Vec<(String, String)> {
         let Some(parameters) = &self.parameters else { return Vec::new() };
         let given: BTreeMap<&str, &Value> = parameters
@@ -46,7 +43,7 @@ impl Query {
             .map(|(name, value)| (name.as_str(), value))
             .collect();
         let named = DECODINGS.map(|decode| self.raw_by_name(decode));
-        // The decoding of names that leaves the fewest unmatched; the first where they are equal.
+        // Choose the decoding that leaves the fewest names unmatched; on a tie, the first.
         let unmatched = |raw: &BTreeMap<String, Vec<&str>>| {
             let (raw, given): (BTreeSet<&str>, BTreeSet<&str>) =
                 (raw.keys().map(String::as_str).collect(), given.keys().copied().collect());
@@ -81,7 +78,7 @@ impl Query {
     }
 }
 
-/// Whether a value of the map is the one of these raw values, in any decoding.
+/// Whether the map's value matches the raw value in any decoding; always true for repeated parameters.
 fn is_one_of(values: &[&str], given: &str) -> bool {
     match values {
         [value] => DECODINGS.iter().any(|decode| decode(value) == given),
@@ -89,7 +86,7 @@ fn is_one_of(values: &[&str], given: &str) -> bool {
     }
 }
 
-/// A name or value of the raw text: percent escapes and `+` decoded; `None` when it is not UTF-8 then.
+/// Decodes percent escapes and `+`; `None` if the result is not UTF-8.
 pub(super) fn decode(text: &str) -> Option<String> {
     let spaced = text.replace('+', " ");
     percent_decode_str(&spaced).decode_utf8().ok().map(Cow::into_owned)

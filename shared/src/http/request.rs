@@ -1,7 +1,5 @@
-//! A request as the handlers see it, read from API Gateway's event (HTTP API, payload format 2.0).
-//!
-//! The event is read here rather than by `lambda_http`'s own conversion, which panics on some events that are not legal
-//! HTTP; here they are answered with 400.
+//! Requests as the handlers see them, read from API Gateway events (HTTP API, payload format 2.0). Not with
+//! `lambda_http`'s own conversion, which panics on some events that are not legal HTTP; here they get a 400.
 
 use lambda_http::http::HeaderMap;
 use serde_json::{Map, Value};
@@ -18,12 +16,13 @@ use crate::domain::schedule::{Cancellation, NewSchedule};
 use crate::domain::time::Timestamp;
 use crate::ports::schedules::PageQuery;
 
-/// What is kept of a request id, in characters. An audit event must stay small, whatever a gateway or a client sends.
+/// Longer request ids are truncated to this many characters: audit events must stay small, whatever a gateway or
+/// client sends.
 const REQUEST_ID_MAX: usize = 200;
-/// What is kept of the caller's address and of `User-Agent`, in characters.
+/// The same for the caller's address and `User-Agent`.
 const CALLER_MAX: usize = 1_000;
 
-/// API Gateway's request id, also of an event that cannot be read otherwise; `None` where there is none.
+/// Works for events that are otherwise unreadable, too.
 #[must_use]
 pub fn gateway_request_id(event: &Value) -> Option<&str> {
     let id = event["requestContext"]["requestId"].as_str().filter(|id| !id.is_empty())?;
@@ -35,34 +34,27 @@ fn truncate(text: &str, max: usize) -> &str {
     text.char_indices().nth(max).map_or(text, |(end, _)| &text[..end])
 }
 
-/// A request.
 #[derive(Debug)]
 pub struct Request {
     path_parameters: Map<String, Value>,
     query: Query,
-    /// The headers.
     pub headers: HeaderMap,
     body: Vec<u8>,
-    /// Where the call came from.
     pub call: CallContext,
 }
 
 impl Request {
-    /// Reads an event; `request_id` is what the call is known by.
-    ///
-    /// # Errors
-    /// [`Problem::MalformedRequest`].
     pub fn read(event: Value, request_id: &str) -> Result<Self, Problem> {
         let event = Event::read(event)?;
-        let kept = |text: Option<String>| {
+        let shortened = |text: Option<String>| {
             text.filter(|text| !text.is_empty()).map(|text| truncate(&text, CALLER_MAX).to_owned())
         };
         let call = CallContext {
             request_id: truncate(request_id, REQUEST_ID_MAX).to_owned(),
-            source_ip: kept(event.source_ip),
-            user_agent: kept(event.user_agent),
+            source_ip: shortened(event.source_ip),
+            user_agent: shortened(event.user_agent),
         };
-        // PostgreSQL cannot store it, and HTTP has no place for it.
+        // PostgreSQL cannot store NUL, and HTTP does not allow it.
         let texts = [
             ("requestContext.requestId", Some(&call.request_id)),
             ("requestContext.http.sourceIp", call.source_ip.as_ref()),
@@ -82,25 +74,19 @@ impl Request {
         })
     }
 
-    /// What a create asks for.
-    ///
-    /// # Errors
-    /// Every error in path, query, headers and body at once.
+    /// Reports every error in path, query, headers and body at once.
     pub fn new_schedule(&self, now: Timestamp) -> Result<NewSchedule, Problem> {
         let body = self.json_body()?;
         let mut input = self.input(&["environment"]);
         let flag = input.flag();
         let key = input.idempotency_key();
-        // A late retry is still a replay: with a key, the database looks it up before it checks the time.
+        // A late retry is still a replay: given a key, the database looks it up before it checks the time.
         let not_before = if key.is_some() { None } else { Some(now) };
         let schedule = body::new_schedule(&body, flag, key, not_before, &mut input.errors);
         input.finish(schedule).map_err(Problem::Invalid)
     }
 
-    /// What a list asks for.
-    ///
-    /// # Errors
-    /// Every error in path and query at once.
+    /// Reports every error in path and query at once.
     pub fn page(&self) -> Result<(FlagAddress, PageQuery), Problem> {
         let mut input = self.input(&["environment", "status", "limit", "cursor"]);
         let flag = input.flag();
@@ -111,10 +97,7 @@ impl Request {
         input.finish(page).map_err(Problem::Invalid)
     }
 
-    /// What a cancel asks for. The reason is in the query or in a body, not in both.
-    ///
-    /// # Errors
-    /// Every error in path, query and body at once.
+    /// The reason is in the query or in the body, not both. Reports every error in path, query and body at once.
     pub fn cancellation(&self) -> Result<Cancellation, Problem> {
         let body = if self.body.is_empty() { None } else { Some(self.json_body()?) };
         let mut input = self.input(&["environment", "reason"]);

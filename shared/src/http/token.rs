@@ -1,10 +1,6 @@
-//! Token verification in three steps that can be called one by one: header policy, signature, claims.
-//!
-//! [`check_header`] makes an [`Unverified`] of a text, [`check_signature`] a [`Signed`] of that, [`check_claims`] an
-//! [`Identity`] of that. Only step two makes a [`Signed`], so that no claim is read that nobody has signed.
-//!
-//! `jsonwebtoken` verifies signatures; the rules are here, because by default it accepts unknown `crit`, any `typ`, a
-//! missing `iss`, `aud` or `sub`, `exp` a minute ago and `nbf` in the future. RFC 7515, RFC 7519, RFC 8725.
+//! Token verification in three steps: header policy, signature, claims. Only step two creates a [`Signed`], so
+//! unsigned claims are never read. The rules are here because `jsonwebtoken` by default accepts unknown `crit`, any
+//! `typ`, a missing `iss`, `aud` or `sub`, an `exp` up to a minute ago and a future `nbf`. RFC 7515, RFC 7519, RFC 8725.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,51 +14,46 @@ use super::{algorithms, json};
 use crate::domain::admin::Admin;
 use crate::domain::time::Timestamp;
 
-/// The largest token, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
-/// The longest user id, in characters: it is in every row and event of its user, and in an index.
+/// In characters. A user id is in every row and event of its user, and in an index.
 const MAX_USER_ID: usize = 256;
-/// By how much clocks may differ, in seconds.
+/// Allowed clock skew, in seconds.
 const LEEWAY: f64 = 30.0;
-/// The longest time from `iat` to `exp`, in seconds.
+/// From `iat` to `exp`, in seconds.
 const MAX_LIFETIME: f64 = 24.0 * 60.0 * 60.0;
 
-/// What a token must contain.
+/// Required claims.
 #[derive(Debug, Clone)]
 pub struct ClaimSettings {
-    /// The expected `iss`; unchecked when unset.
+    /// Unchecked if unset.
     pub issuer: Option<String>,
-    /// The expected `aud` (or `client_id`); unchecked when unset.
+    /// The expected `aud` or, if there is none, `client_id`; unchecked if unset.
     pub audience: Option<String>,
-    /// The claim that holds the user id.
     pub user_id_claim: String,
-    /// The claim that holds the groups.
     pub groups_claim: String,
-    /// The groups of which an admin has at least one.
+    /// An admin is in at least one of these.
     pub admin_groups: Vec<String>,
 }
 
-/// The rule that a token breaks. For the log: callers are told none of it. Never holds any of the token.
+/// The broken rule. For the log, never for callers; contains nothing of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct TokenError(pub &'static str);
 
-/// Step one's result: a token whose header is acceptable. Nothing in it is to be believed yet.
+/// Result of step one: an acceptable header. Nothing here is trusted yet.
 #[derive(Debug, Clone)]
 pub struct Unverified<'a> {
-    /// The algorithm that the header names, one of the allowed.
     pub algorithm: Algorithm,
-    /// The id of the key.
     pub key_id: String,
-    /// What is signed: the first two segments with the dot between them.
+    /// The signing input: the first two segments and the dot between them.
     pub message: &'a str,
-    /// The second segment: the claims in base64url.
+    /// The claims, in base64url.
     pub payload: &'a str,
-    /// The third segment: the signature in base64url.
+    /// In base64url.
     pub signature: &'a str,
 }
 
-/// Step two's result: claims, whatever they say, that a known key has signed.
+/// Result of step two: claims signed by a known key, not checked yet.
 #[derive(Debug)]
 pub struct Signed<'a>(&'a str);
 
@@ -86,21 +77,18 @@ struct Header {
     zip: bool,
 }
 
-/// Whether a member is there, whatever it holds.
+/// Whether a member is present, whatever its value.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
-/// A member that may be left out, but is not null when it is there.
+/// An optional member that must not be null.
 fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// Step one: the header. Only the allowed algorithms; a key id; nothing that brings or names a key of its own, and no
-/// extension that would have to be understood.
-///
-/// # Errors
-/// The rule that is broken.
+/// Step one: allowed algorithms only, with a key id. Rejects headers that carry or reference a key of their own, and
+/// extensions that would have to be understood.
 pub fn check_header(token: &str) -> Result<Unverified<'_>, TokenError> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(TokenError("the token is too long"));
@@ -125,12 +113,9 @@ pub fn check_header(token: &str) -> Result<Unverified<'_>, TokenError> {
     Ok(Unverified { algorithm, key_id, message, payload, signature })
 }
 
-/// Step two: the signature, by the key that the header names, if that key may be used so. There is one spelling of a
-/// signature: base64url with padding, or with other than zeros in the bits that are left over, is another. The same token
-/// is verified once for as long as the keys stay these.
-///
-/// # Errors
-/// The rule that is broken.
+/// Step two: verifies with the key that the header names, if it allows the algorithm. A signature has one valid
+/// spelling: padding, or non-zero bits left over in base64url, make it another. A verified token is cached with its
+/// key set.
 pub fn check_signature<'a>(token: &Unverified<'a>, keys: &KeySet) -> Result<Signed<'a>, TokenError> {
     let key = keys
         .find(&token.key_id, token.algorithm)
@@ -146,7 +131,7 @@ pub fn check_signature<'a>(token: &Unverified<'a>, keys: &KeySet) -> Result<Sign
     Ok(Signed(token.payload))
 }
 
-/// The JSON object in a segment.
+/// Decodes a segment that must be a JSON object.
 fn object(segment: &str) -> Option<Value> {
     let bytes = URL_SAFE_NO_PAD.decode(segment).ok()?;
     json::parse(&bytes).ok().filter(Value::is_object)
@@ -181,19 +166,14 @@ impl Audience {
     }
 }
 
-/// Who a token speaks of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Who.
     pub admin: Admin,
-    /// Whether an admin group is among the groups: without it, the name above is all they have.
+    /// If false, the caller is authenticated but may do nothing.
     pub is_admin: bool,
 }
 
-/// Step three: the claims.
-///
-/// # Errors
-/// The rule that is broken.
+/// Step three.
 pub fn check_claims(
     token: &Signed<'_>,
     settings: &ClaimSettings,
@@ -253,7 +233,7 @@ fn check_times(claims: &Claims, now: Timestamp) -> Result<(), TokenError> {
     Ok(())
 }
 
-/// Groups are an array of strings, or one string.
+/// An array of strings, or a single string.
 fn groups(claim: Option<&Value>) -> impl Iterator<Item = &str> {
     let (one, several) = match claim {
         Some(Value::String(group)) => (Some(group.as_str()), &[][..]),

@@ -1,4 +1,4 @@
-//! What callers see: a schedule, a page, a reply. Every key is always there, `null` where there is nothing.
+//! Response bodies. Every key is always present, `null` if there is no value.
 
 use lambda_http::http::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -10,10 +10,9 @@ use crate::domain::schedule::{Schedule, ScheduleId, StoredStatus, StoredUpdates}
 use crate::domain::time::Timestamp;
 use crate::ports::schedules::{Page, PageQuery};
 
-/// What stays as it is in a query parameter: RFC 3986's unreserved characters.
+/// RFC 3986's unreserved characters are not escaped.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A schedule.
 #[derive(Debug, Serialize)]
 pub struct ScheduleView {
     id: ScheduleId,
@@ -59,7 +58,6 @@ impl From<Schedule> for ScheduleView {
     }
 }
 
-/// One page of schedules.
 #[derive(Debug, Serialize)]
 pub struct PageView {
     schedules: Vec<ScheduleView>,
@@ -67,7 +65,6 @@ pub struct PageView {
 }
 
 impl PageView {
-    /// The page that answers this query.
     #[must_use]
     pub fn new(flag: &FlagAddress, query: &PageQuery, page: Page) -> Self {
         Self {
@@ -77,31 +74,21 @@ impl PageView {
     }
 }
 
-/// A successful answer.
 #[derive(Debug)]
 pub struct Reply {
-    /// The status.
     pub status: StatusCode,
-    /// Further headers.
     pub headers: Vec<(&'static str, String)>,
-    /// The body: JSON.
+    /// JSON.
     pub body: String,
 }
 
 impl Reply {
-    /// 200 with this body.
-    ///
-    /// # Errors
-    /// `serde_json`'s, which for these views would be a bug.
     pub fn ok(body: &impl Serialize) -> Result<Self, serde_json::Error> {
         Ok(Self { status: StatusCode::OK, headers: Vec::new(), body: serde_json::to_string(body)? })
     }
 
-    /// 201 with the new schedule and its `Location`: a reference relative to the request's own URL, which therefore
-    /// also resolves behind a stage or a base path that the function does not know of.
-    ///
-    /// # Errors
-    /// `serde_json`'s, which for these views would be a bug.
+    /// `Location` is relative to the request's URL, so it also resolves behind a stage or base path that the function
+    /// does not know.
     pub fn created(schedule: Schedule) -> Result<Self, serde_json::Error> {
         let mut location = format!("schedule/{}", schedule.id);
         if schedule.environment != Environment::default() {

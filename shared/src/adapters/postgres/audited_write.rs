@@ -1,4 +1,4 @@
-//! A change of one schedule with its audit event: in one statement, or without the outbox where that cannot be written.
+//! Writes a schedule change with its audit event in one statement, or without the outbox if that cannot be written.
 
 use std::time::{Duration, Instant};
 
@@ -19,25 +19,24 @@ use crate::ports::schedules::{EventRoute, Stored};
 use crate::ports::store_error::{Fault, StoreError};
 
 const TRANSACTION_STATUS: &str = include_str!("sql/transaction_status.sql");
-/// Whether the outbox can be written without waiting for a lock.
+/// Succeeds if the outbox can be written without waiting for a lock.
 const LOCK_OUTBOX: &str = "lock table audit_outbox in row exclusive mode nowait";
-/// How long a transaction's outcome is asked for, when the answer to its commit was lost.
+/// How long to ask for a transaction's outcome after losing the response to its commit.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(2);
-/// Between two such questions, as long as the server is still busy with it.
+/// Between those queries, while the server is still working on the transaction.
 const CONFIRM_PAUSE: Duration = Duration::from_millis(50);
 
-/// A statement that changes something and writes its audit event.
+/// Makes a change and writes its audit event.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Statement(pub(super) &'static str);
 
 impl Statement {
-    /// The statement as it is.
     pub(super) fn with_event(self) -> &'static str {
         self.0
     }
 
-    /// The statement without what stands between the lines `-- outbox:` and `-- :outbox`: what is done where the outbox
-    /// cannot be written. It takes the same parameters.
+    /// Without the lines between `-- outbox:` and `-- :outbox`, for when the outbox cannot be written. Takes the same
+    /// parameters.
     pub(super) fn alone(self) -> String {
         let mut in_outbox = false;
         let mut lines = Vec::new();
@@ -56,21 +55,20 @@ impl Statement {
 /// A create or a cancel.
 pub(super) struct AuditedWrite<'a> {
     pub(super) statement: Statement,
-    /// All parameters except the last three: the event's id, its context, and whether an earlier attempt was lost.
+    /// All but the last three: the event's id, its context, and whether an earlier attempt was lost.
     pub(super) params: &'a Params<'a>,
     pub(super) event: &'a EventDraft,
-    /// The schedule, if a row says that this write has stored it, in this attempt or in one that was lost.
+    /// The schedule, if the row shows that this write stored it, in this attempt or a lost one.
     pub(super) stored: fn(&Row) -> Result<Option<Schedule>, StoreError>,
 }
 
-/// What the statement returned, and what it stored, if anything.
 pub(super) struct WriteResult {
     pub(super) row: Row,
     pub(super) stored: Option<Box<Stored>>,
 }
 
 impl AuditedWrite<'_> {
-    /// The result of a row; `route` is called for a row that has stored something.
+    /// Calls `route` only for a row that stored something.
     fn result(
         &self,
         row: Row,
@@ -85,8 +83,8 @@ impl AuditedWrite<'_> {
 }
 
 impl Postgres {
-    /// Writes a change together with its audit event. If that fails, and succeeds without the outbox, the outbox is at
-    /// fault: then the event is logged before the commit, and returned to be sent directly.
+    /// Writes a change together with its audit event. If that fails but succeeds without the outbox, the outbox is at
+    /// fault: the event is logged before the commit, and returned to be sent directly.
     pub(super) async fn write_audited(
         &self,
         write: &AuditedWrite<'_>,
@@ -131,8 +129,8 @@ impl Postgres {
         }
     }
 
-    /// Whether it is worth trying without the outbox. A lock that was not granted may have been on the flag or the schedule,
-    /// so the outbox is asked; other errors say nothing about where they come from.
+    /// Whether to try without the outbox. A refused lock may have been on the flag or the schedule, so the outbox's
+    /// lock is probed; other errors do not say which table caused them.
     async fn may_be_outbox(&self, error: &QueryError, deadline: Instant) -> bool {
         match error.fault() {
             Fault::Lost | Fault::Conflict | Fault::TooSlow | Fault::Unavailable => false,
@@ -143,14 +141,14 @@ impl Postgres {
 
     async fn is_outbox_locked(&self, deadline: Instant) -> bool {
         let Ok(mut client) = self.connections.get(deadline).await else { return false };
-        let asked = within(deadline, async {
+        let probe = within(deadline, async {
             let transaction = begin(&mut client).await?;
             let locked = transaction.batch_execute(LOCK_OUTBOX).await;
             transaction.rollback().await?;
             Ok::<_, QueryError>(locked)
         });
-        let asked = asked.await;
-        let locked = self.connections.finish(client, asked, "asking for a lock").await;
+        let probed = probe.await;
+        let locked = self.connections.finish(client, probed, "asking for a lock").await;
         matches!(locked, Ok(Err(error)) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
     }
 
@@ -189,13 +187,13 @@ fn only(rows: Vec<Row>) -> Result<Row, QueryError> {
     one.map_err(|_| StoreError::Refused(format!("expected one row, got {count}").into()).into())
 }
 
-/// Begins a transaction, whatever isolation level the database has as its default.
+/// Does not rely on the database's default isolation level.
 pub(super) async fn begin(client: &mut Object) -> Result<Transaction<'_>, tokio_postgres::Error> {
     client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await
 }
 
-/// What a transaction came to whose commit had been sent if `committing` holds its id and its result: if the answer to the
-/// commit was lost, the server is asked.
+/// The outcome of a transaction whose commit was sent if `committing` holds its id and result: if the response to the
+/// commit was lost, asks the server.
 pub(super) async fn confirm<T>(
     connections: &Connections,
     result: Result<(), QueryError>,
@@ -223,7 +221,7 @@ async fn is_committed(connections: &Connections, transaction_id: &str) -> bool {
         match rows.ok().as_deref().and_then(<[Row]>::first).map(|row| row.try_get("status")) {
             Some(Ok(Some("committed"))) => return true,
             Some(Ok(Some("aborted") | None)) => return false,
-            // Still in progress, or the server could not be asked.
+            // Still in progress, or the server could not be reached.
             Some(_) | None => tokio::time::sleep(CONFIRM_PAUSE).await,
         }
     }

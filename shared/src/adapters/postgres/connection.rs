@@ -1,8 +1,6 @@
-//! Connections, and the time that statements may take.
-//!
-//! One connection for each function instance, opened while the function starts and never waited for before the first
-//! request. Limits nest: the server's lock and statement timeouts (role defaults, see the operations guide) lie below
-//! [`STATEMENT_LIMIT`], which lies below the handler's and the function's.
+//! Connection pooling and statement time limits. One connection per function instance, opened in the background at
+//! startup. Limits nest: the server's lock and statement timeouts (role defaults, see the operations guide) are below
+//! [`STATEMENT_LIMIT`], which is below the handler's and the function's.
 
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
@@ -23,34 +21,26 @@ use super::settings::DatabaseSettings;
 use super::tls::ConnectionsError;
 use crate::ports::store_error::{Fault, StoreError};
 
-/// Opening a connection may take this long.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
-/// A connection idle for longer than this is checked before it is used: a proxy may have dropped it silently.
+/// Connections idle for longer are checked before use: a proxy may have dropped them silently.
 const CHECK_AFTER: Duration = Duration::from_secs(30);
-/// How long such a check may take.
 const CHECK_LIMIT: Duration = Duration::from_millis(300);
-/// How long the server may take to hear that a statement is given up.
+/// For sending the server a cancel request.
 const CANCEL_LIMIT: Duration = Duration::from_millis(300);
 
-/// A statement's parameter with its type: typed, so that the statement needs no separate preparation.
+/// With its type, so that the statement needs no separate preparation.
 pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// All of them.
 pub(super) type Params<'a> = [Param<'a>];
 
-/// A connection out of the pool.
 pub(super) type Object = deadpool::managed::Object<Connector>;
 
-/// The connections of one function instance.
 pub struct Connections {
     pool: Pool<Connector>,
 }
 
 impl Connections {
-    /// A pool of one connection. Opens nothing yet.
-    ///
-    /// # Errors
-    /// [`ConnectionsError`] when the certificates that the settings name cannot be used.
+    /// A pool of one connection; opens nothing yet. Fails if the certificates in the settings cannot be used.
     pub fn new(settings: &DatabaseSettings) -> Result<Self, ConnectionsError> {
         let pool = Pool::builder(Connector::new(settings, "flag-schedules", CONNECT_LIMIT)?)
             .max_size(1)
@@ -62,7 +52,7 @@ impl Connections {
         Ok(Self { pool })
     }
 
-    /// Opens the connection in the background; a failure is the first request's to find.
+    /// Opens the connection in the background; failures are left to the first request.
     pub fn open(&self) {
         let pool = self.pool.clone();
         tokio::spawn(async move {
@@ -72,7 +62,7 @@ impl Connections {
         });
     }
 
-    /// A connection that was alive a moment ago.
+    /// A connection that was recently alive.
     pub(super) async fn get(&self, deadline: Instant) -> Result<Lease, StoreError> {
         match within(deadline, self.pool.get()).await {
             Ok(Ok(client)) => Ok(Lease(Some(client))),
@@ -83,13 +73,13 @@ impl Connections {
         }
     }
 
-    /// Runs one statement that is safe to repeat: once more if the connection turns out to be gone, a few times more if it
-    /// meets a deadlock or a serialization failure.
+    /// Runs a statement that is safe to repeat: retried once if the connection turns out to be lost, and a few times
+    /// on deadlocks and serialization failures.
     pub(super) async fn query(&self, sql: &str, params: &Params<'_>) -> Result<Vec<Row>, QueryError> {
         self.query_reading(sql, params, Ok).await
     }
 
-    /// The same for many rows: each is read when it comes, while the server makes the next ones.
+    /// Like [`Self::query`] for many rows: reads each as it arrives, while the server produces the next ones.
     pub(super) async fn query_reading<T>(
         &self,
         sql: &str,
@@ -126,7 +116,7 @@ impl Connections {
         self.finish(client, result, "a database statement").await
     }
 
-    /// Decides, by what came of its use, whether a connection goes back to the pool.
+    /// Returns the connection to the pool or drops it, depending on the result.
     pub(super) async fn finish<T, E: Into<QueryError>>(
         &self,
         client: Lease,
@@ -152,7 +142,7 @@ impl Connections {
         }
     }
 
-    /// Gives up what runs on a connection: the server is told, and the connection is never used again.
+    /// Cancels the statement on the server, and never uses the connection again.
     async fn give_up(&self, client: Lease) {
         let cancel = client.cancel_token();
         drop(client);
@@ -171,8 +161,8 @@ impl Manager for Connector {
     }
 
     async fn recycle(&self, client: &mut ClientWrapper, metrics: &Metrics) -> RecycleResult<OpenError> {
-        // A connection whose end came while the environment was frozen does not know it yet: let its task run before it
-        // is asked.
+        // A connection that was closed while the environment was frozen has not noticed yet: let its task run before
+        // checking.
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
         if client.is_closed() {
@@ -189,8 +179,8 @@ impl Manager for Connector {
     }
 }
 
-/// A connection in use. It is dropped, never given back to the pool, unless [`Lease::give_back`] says that its use has
-/// come to an end: also when the future that uses it is dropped half way.
+/// A connection in use. It is dropped instead of returned to the pool unless [`Lease::give_back`] is called, also
+/// when the future that uses it is dropped halfway.
 pub(super) struct Lease(Option<Object>);
 
 impl Lease {
@@ -223,7 +213,7 @@ impl DerefMut for Lease {
     }
 }
 
-/// Waits until a deadline; `Err` when it passed.
+/// `Err` if the deadline passes.
 pub(super) async fn within<T>(deadline: Instant, future: impl Future<Output = T>) -> Result<T, ()> {
     tokio::time::timeout_at(deadline.into(), future).await.map_err(|_| ())
 }

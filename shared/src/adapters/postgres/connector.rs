@@ -1,4 +1,4 @@
-//! Opening a connection: where address, TLS and identity come together, for the service and for `migrate`.
+//! Opens connections, combining address, TLS and credentials, for the service and for `migrate`.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,18 +16,16 @@ use super::settings::DatabaseSettings;
 use super::tls::{ConnectionsError, Tls, connector};
 use crate::error::chain;
 
-/// PostgreSQL's port, for a URL without one.
 const DEFAULT_PORT: u16 = 5432;
 
-/// A host may take this long while there are others to try.
+/// Per host, while there are others to try.
 const HOST_LIMIT: Duration = Duration::from_secs(2);
 
-/// Opens connections to one database as one role.
 pub(super) struct Connector {
-    /// One for each host, in the order of the settings. The driver would try all of them itself, but would spend its whole
-    /// limit on a first one that does not answer, and wait forever for one that accepts and is silent.
+    /// One per host, in the configured order. The driver would try all of them itself, but would spend its whole
+    /// limit on a first host that does not respond, and wait forever for one that accepts and stays silent.
     hosts: Vec<Config>,
-    /// The host to begin with: the one that let us in last.
+    /// Index of the host to try first: the last one that accepted us.
     first: AtomicUsize,
     /// For all hosts together.
     limit: Duration,
@@ -38,20 +36,18 @@ pub(super) struct Connector {
 /// Why a connection could not be opened.
 #[derive(Debug, Error)]
 pub(super) enum OpenError {
-    /// There is nothing to show to the server.
     #[error("there is no IAM token for the database")]
     Token(#[from] IamTokenError),
-    /// The server could not be reached, was not the right one, or did not let us in.
+    /// The server was unreachable, was not the right one, or rejected us.
     #[error(transparent)]
     Driver(#[from] tokio_postgres::Error),
-    /// No host answered in time.
     #[error("the database did not answer in time")]
     TooSlow,
 }
 
 impl Connector {
-    /// Opens nothing yet. `name` is what the server shows of its connections; `limit` is for opening one, however many
-    /// hosts there are.
+    /// Opens nothing yet. `name` is the server's `application_name`; `limit` is for opening one connection, across
+    /// all hosts.
     pub(super) fn new(
         settings: &DatabaseSettings,
         name: &str,
@@ -63,7 +59,7 @@ impl Connector {
             settings.iam_region.as_deref().and_then(|region| subject(&driver, region)).map(Tokens::new);
         let hosts = one_by_one(&driver);
         let first = match driver.get_load_balance_hosts() {
-            // The driver would shuffle; one connection for each instance is spread as well by beginning anywhere.
+            // The driver would shuffle; with one connection per instance, a random start spreads the load as well.
             LoadBalanceHosts::Random => {
                 usize::from(RandomState::new().hash_one(()).to_le_bytes()[0]) % hosts.len().max(1)
             }
@@ -72,7 +68,7 @@ impl Connector {
         Ok(Self { hosts, first: AtomicUsize::new(first), limit, tls: connector(settings)?, tokens })
     }
 
-    /// Opens a connection to the first host that lets us in. Dropping it closes it at once, whatever the server does.
+    /// Opens a connection to the first host that accepts us. Dropping it closes it at once, whatever the server does.
     pub(super) async fn open(&self) -> Result<ClientWrapper, OpenError> {
         let deadline = Instant::now() + self.limit;
         let password = match &self.tokens {
@@ -111,19 +107,19 @@ impl Connector {
     }
 
     async fn connect(&self, driver: &Config) -> Result<ClientWrapper, tokio_postgres::Error> {
-        // What went wrong with a connection that was in use, the statement on it tells as well.
-        let tell = |error| tracing::warn!(error = chain(&error), "a database connection has ended");
+        // A statement in progress reports the error, too.
+        let log_end = |error| tracing::warn!(error = chain(&error), "a database connection has ended");
         let (client, task) = if let Some(tls) = &self.tls {
             let (client, connection) = driver.connect(tls.clone()).await?;
-            (client, tokio::spawn(connection.unwrap_or_else(tell)))
+            (client, tokio::spawn(connection.unwrap_or_else(log_end)))
         } else {
             let (client, connection) = driver.connect(NoTls).await?;
-            (client, tokio::spawn(connection.unwrap_or_else(tell)))
+            (client, tokio::spawn(connection.unwrap_or_else(log_end)))
         };
         Ok(ClientWrapper::new(client, task))
     }
 
-    /// Tells the server that what runs on a connection is given up.
+    /// Sends a cancel request for the running statement.
     pub(super) async fn cancel(&self, token: CancelToken) -> Result<(), tokio_postgres::Error> {
         match &self.tls {
             Some(tls) => token.cancel_query(tls.clone()).await,
@@ -132,8 +128,8 @@ impl Connector {
     }
 }
 
-/// How long the next host may take of the time that is left, with so many others after it: what one leaves of its share,
-/// the others have.
+/// The next host's share of the remaining time, with `others` after it: time that one host does not use goes to the
+/// others.
 fn limit_of_next(left: Duration, others: usize) -> Duration {
     match u32::try_from(others) {
         Ok(0) => left,
@@ -142,7 +138,7 @@ fn limit_of_next(left: Duration, others: usize) -> Duration {
     }
 }
 
-/// The same for each of the hosts alone. The settings have made sure that addresses and ports fit the hosts.
+/// One configuration per host. The settings guarantee that addresses and ports match the hosts.
 fn one_by_one(all: &Config) -> Vec<Config> {
     let of_host = |(index, host): (usize, &Host)| {
         let mut one = Config::new();
@@ -196,7 +192,7 @@ fn one_by_one(all: &Config) -> Vec<Config> {
     all.get_hosts().iter().enumerate().map(of_host).collect()
 }
 
-/// Whom the tokens are for. The settings have made sure that there is one host, by name, and a user.
+/// The user that tokens are for. The settings guarantee one host, by name, and a user.
 fn subject(driver: &Config, region: &str) -> Option<DatabaseUser> {
     let [Host::Tcp(host)] = driver.get_hosts() else { return None };
     Some(DatabaseUser {

@@ -1,5 +1,5 @@
-//! The URL of `DATABASE_URL`. What cannot be used is named with what to use instead; values are never shown, for any part of
-//! a URL may turn out to be a piece of a password.
+//! Parses `DATABASE_URL`. Errors name what cannot be used and what to use instead, but never show a value: any part
+//! of a URL may turn out to be a piece of a password.
 
 use std::error::Error as _;
 
@@ -7,10 +7,10 @@ use tokio_postgres::config::Host;
 
 pub(super) const WHAT: &str = "a PostgreSQL URL such as postgres://user:password@host:5432/database";
 
-/// Reads a URL. `sslmode` is returned apart: the driver knows three of its values only.
+/// Returns `sslmode` separately, because the driver knows only three of its values.
 pub(super) fn parse(url: &str) -> Result<(tokio_postgres::Config, Option<String>), String> {
     let rest = without_scheme(url)?;
-    // As the driver does: a user name or a password may contain what separates other parts.
+    // Like the driver: a user name or password may contain the separators of other parts.
     let (login, address) = rest.split_once('@').map_or(("", rest), |(login, address)| (login, address));
     if address.contains('@') {
         return Err(
@@ -27,7 +27,7 @@ pub(super) fn parse(url: &str) -> Result<(tokio_postgres::Config, Option<String>
         let value = value.ok_or_else(|| format!("has {shown} without a value"))?;
         match name {
             "sslmode" => mode = Some(value.to_owned()),
-            // The driver knows lists of hosts before the path only.
+            // The driver supports lists of hosts only before the path.
             "host" => parameters.extend(value.split(',').map(|host| format!("host={host}"))),
             _ => {
                 check_parameter(name, value).map_err(|reason| format!("has {shown}, {reason}"))?;
@@ -50,7 +50,7 @@ pub(super) fn parse(url: &str) -> Result<(tokio_postgres::Config, Option<String>
     Ok((driver, mode))
 }
 
-/// What follows the scheme, which must be PostgreSQL's.
+/// Strips the scheme, which must be PostgreSQL's.
 fn without_scheme(url: &str) -> Result<&str, String> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(format!("is not a URL; it must be {WHAT}"));
@@ -65,7 +65,7 @@ fn without_scheme(url: &str) -> Result<&str, String> {
     Err(format!("is {scheme}; it must be {WHAT}"))
 }
 
-/// A parameter by its name. What is no name, or is the password, is not shown.
+/// A parameter for an error message. Anything that is not a name, or is the user or password, is not shown.
 fn shown(name: &str, login: &str) -> String {
     let is_name = (1..=40).contains(&name.len())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
@@ -73,7 +73,7 @@ fn shown(name: &str, login: &str) -> String {
     if is_name { format!("the parameter `{name}`") } else { "a parameter".to_owned() }
 }
 
-/// What is wrong with a parameter, as the end of a sentence that begins with it.
+/// The error completes a sentence that starts with the parameter.
 fn check_parameter(name: &str, value: &str) -> Result<(), &'static str> {
     const CLIENT_CERTIFICATE: &str =
         "but client certificates are not supported; use a password, or DATABASE_AUTH=iam";
@@ -107,13 +107,13 @@ fn check_parameter(name: &str, value: &str) -> Result<(), &'static str> {
         }
         _ => return Err(UNKNOWN),
     };
-    // The driver judges the value.
+    // Let the driver validate the value.
     let alone = format!("postgres://host/database?{name}={value}").parse::<tokio_postgres::Config>();
     let is_read = alone.is_ok_and(|driver| name != "port" || !driver.get_ports().contains(&0));
     if is_read { Ok(()) } else { Err(expected) }
 }
 
-/// What is wrong before the parameters, as the driver says without showing it.
+/// Translates an error of the driver into one that shows nothing of the URL.
 fn unreadable(error: &tokio_postgres::Error) -> String {
     let reason = error.source().map(ToString::to_string).unwrap_or_default();
     if reason.contains("`port`") {
@@ -125,7 +125,7 @@ fn unreadable(error: &tokio_postgres::Error) -> String {
     }
 }
 
-/// The driver would find these only when it connects.
+/// Faults that the driver would find only when it connects.
 fn check_hosts(driver: &tokio_postgres::Config) -> Result<(), String> {
     let hosts = driver.get_hosts();
     if hosts.is_empty() || hosts.contains(&Host::Tcp(String::new())) {

@@ -1,6 +1,5 @@
-//! [`DueStore`] on PostgreSQL: one batch, one transaction, a constant number of statements.
-//!
-//! Order of locks everywhere: flag, then schedule. Nothing waits for a lock on either.
+//! [`DueStore`] on PostgreSQL: one transaction per batch, with a constant number of statements. The lock order is
+//! always flag, then schedule, and nothing waits for either lock.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -30,11 +29,11 @@ pub(super) const RECORD: Statement = Statement(include_str!("sql/record_outcomes
 const FIND_OTHER_TICKS: &str = include_str!("sql/find_other_ticks.sql");
 const COUNT_DUE: &str = include_str!("sql/count_due.sql");
 
-/// Schedules of one flag in one batch, at most: always the oldest. A flag with a long backlog must not hold up the others.
+/// Maximum schedules per flag in a batch, oldest first: a flag with a long backlog must not hold up the others.
 const PER_FLAG: i64 = 100;
-/// The class of the advisory locks by which ticks know of each other: "tick" in ASCII.
+/// Class of the advisory locks by which ticks detect each other: "tick" in ASCII.
 const TICKS: i32 = 0x7469_636b;
-/// Bytes of stored `updates` that are read; valid ones need fewer.
+/// In bytes. Longer stored `updates` are not parsed; valid ones are shorter.
 const UPDATES_MAX: usize = 4096;
 
 #[async_trait]
@@ -85,12 +84,11 @@ impl DueStore for Postgres {
     }
 }
 
-/// One batch.
 struct BatchRun<'a> {
     request: &'a BatchRequest<'a>,
     journal: &'a dyn EventJournal,
     claim: Option<Claim>,
-    /// The transaction's id and what it did, from the moment at which the commit is sent.
+    /// The transaction's id and result, once its commit is being sent.
     committing: Option<(Option<String>, Batch)>,
 }
 
@@ -106,13 +104,14 @@ impl BatchRun<'_> {
                 self.committing = Some(prepared);
                 let committed = transaction.commit().await.map_err(QueryError::from);
                 if committed.as_ref().is_err_and(|error| error.fault() != Fault::Lost) {
-                    // The server reports an error first, and releases the locks then; the next batch must not meet them.
+                    // The server reports the error first and releases the locks afterwards; the next batch must not
+                    // run into them.
                     client.simple_query("").await?;
                 }
                 committed
             }
             Err(error) => {
-                // Awaited, so that no lock is left when the batch is tried again.
+                // Await the rollback, so that no lock remains when the batch is retried.
                 if error.fault() != Fault::Lost {
                     transaction.rollback().await?;
                 }
@@ -187,7 +186,7 @@ impl BatchRun<'_> {
         Ok(Some((flags, batch)))
     }
 
-    /// Reads what is due of these flags; drops those of which somebody else holds a schedule, and counts them.
+    /// Reads the due schedules of these flags. Drops and counts flags with a schedule that someone else has locked.
     async fn read_due(
         &mut self,
         transaction: &Transaction<'_>,
@@ -230,7 +229,8 @@ fn due_schedule(row: &Row) -> Result<DueSchedule, StoreError> {
     })
 }
 
-/// Stores outcomes with their audit events; or without, and then the row has the schedules that the events are made of.
+/// Stores outcomes with their audit events; if `direct`, skips the outbox and returns the schedules, from which the
+/// events are made.
 async fn record(
     transaction: &Transaction<'_>,
     columns: &OutcomeColumns,

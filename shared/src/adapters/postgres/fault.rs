@@ -1,4 +1,4 @@
-//! What a PostgreSQL error means to this service.
+//! Classifies PostgreSQL errors by what they mean to this service.
 
 use thiserror::Error as ThisError;
 use tokio_postgres::Error;
@@ -6,18 +6,17 @@ use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use crate::ports::store_error::{Fault, StoreError};
 
-/// The classes of error codes that PostgreSQL itself gives: appendix A of its manual.
+/// SQLSTATE classes that PostgreSQL itself uses: appendix A of its manual.
 const OWN_CLASSES: [&str; 44] = [
     "00", "01", "02", "03", "08", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21", "22", "23",
     "24", "25", "26", "27", "28", "2B", "2D", "2F", "34", "38", "39", "3B", "3D", "3F", "40", "42", "44",
     "53", "54", "55", "57", "58", "72", "F0", "HV", "P0", "XX",
 ];
 
-/// Reads an error.
 pub(super) fn classify(error: &Error) -> Fault {
     let Some(db) = error.as_db_error() else {
-        // Without an answer from the server: closed, cut off, refused, TLS. What the driver itself refused (a value
-        // that cannot be converted) is our bug.
+        // No response from the server: closed, cut off, refused, TLS. Anything that the driver itself rejects (a
+        // value it cannot convert) is our bug.
         return if is_driver_refusal(error) { Fault::Other } else { Fault::Lost };
     };
     if matches!(db.parsed_severity(), Some(Severity::Fatal | Severity::Panic)) {
@@ -30,16 +29,16 @@ pub(super) fn classify(error: &Error) -> Fault {
         "57" if *code == SqlState::QUERY_CANCELED => Fault::TooSlow,
         "08" | "25" | "28" | "3D" | "53" | "55" | "57" | "58" => Fault::Unavailable,
         "09" | "22" | "23" | "27" | "44" | "54" | "P0" => Fault::Rejected,
-        // Not one of the server's own: a trigger has made it up.
+        // Not PostgreSQL's own, so a trigger raised it.
         class if !OWN_CLASSES.contains(&class) => Fault::Rejected,
-        // Our statements call no procedural function: a trigger does.
+        // Our statements call no procedural functions, so a trigger did.
         _ if db.where_().is_some_and(|context| context.contains("PL/")) => Fault::Rejected,
         _ => Fault::Other,
     }
 }
 
-/// Whether another connection may do better: this one's server is read-only since a failover, or out of resources, of which
-/// the connection may hold some; or a trigger has left a search path or temporary tables behind that hide ours.
+/// Whether another connection may work: this server is read-only since a failover, or out of resources, some of which
+/// the connection may hold; or a trigger left a search path or temporary tables that hide ours.
 pub(super) fn is_spent(error: &Error) -> bool {
     is_outdated(error)
         || error.code().is_some_and(|code| {
@@ -54,17 +53,16 @@ fn is_driver_refusal(error: &Error) -> bool {
         .any(|start| text.starts_with(start))
 }
 
-/// The message that PostgreSQL returned, without the statement.
+/// The server's message, without the statement.
 pub(super) fn message(error: &Error) -> String {
     error.as_db_error().map_or_else(|| error.to_string(), |db: &DbError| db.message().to_owned())
 }
 
-/// A table, a column or an index that this release needs is not there.
+/// A table, column, function or index that this release needs is missing.
 #[derive(Debug, ThisError)]
 #[error("the schema is not up to date: run `migrate`")]
 struct Outdated(#[source] Error);
 
-/// The error as the ports know it.
 pub(super) fn store_error(error: Error) -> StoreError {
     match classify(&error) {
         Fault::Lost | Fault::Conflict | Fault::TooSlow | Fault::Locked | Fault::Unavailable => {

@@ -1,8 +1,6 @@
-//! RDS IAM authentication: a token takes the place of the password, and there is no secret anywhere.
-//!
-//! A token is a request that is signed and never sent: the address that would let this user in at this host. RDS checks the
-//! signature and that the token is not older than fifteen minutes when a connection is opened. Signing is arithmetic on this
-//! machine, so every new connection gets a token of its own. A token is as good as a password: it is never logged.
+//! RDS IAM authentication: a token instead of a password, and no secret to store. A token is a presigned request that
+//! is never sent; signing is local, and RDS checks signature and age (at most fifteen minutes) when a connection
+//! opens, so every connection gets its own token. Tokens are as sensitive as passwords and never logged.
 
 use std::time::{Duration, SystemTime};
 
@@ -23,44 +21,35 @@ use crate::adapters::clock::SystemClock;
 use crate::error::BoxError;
 use crate::ports::clock::Clock;
 
-/// How long RDS accepts a token, at most.
+/// The longest validity that RDS accepts.
 const VALID_FOR: Duration = Duration::from_secs(900);
-/// Finding the AWS credentials may take this long. In Lambda they are in the environment.
+/// For finding AWS credentials, which are in the environment in Lambda.
 const CREDENTIALS_LIMIT: Duration = Duration::from_secs(2);
-/// What stands for itself in a query: RFC 3986's unreserved characters.
+/// RFC 3986's unreserved characters are not escaped.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Who asks for which database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseUser {
-    /// The host, as the server's certificate names it.
+    /// As in the server's certificate.
     pub host: String,
-    /// The port.
     pub port: u16,
-    /// The database role.
     pub user: String,
-    /// The AWS region of the database.
     pub region: String,
 }
 
-/// Why there is no token.
 #[derive(Debug, Error)]
 pub enum IamTokenError {
-    /// The default chain of the AWS SDK has none.
     #[error("there are no AWS credentials to sign it with")]
     NoCredentials(#[from] CredentialsError),
-    /// They did not come in time.
     #[error("the AWS credentials to sign it with did not come within the time there is")]
     CredentialsTooSlow,
-    /// The address or the user cannot be put into a token.
     #[error("it cannot be signed")]
     Signing(#[source] BoxError),
 }
 
-/// Gives out tokens for one user of one database.
 pub(super) struct Tokens {
     subject: DatabaseUser,
-    /// Built when the environment has no credentials: building it takes a tenth of a second.
+    /// Built only if the environment has no credentials: building it takes a tenth of a second.
     elsewhere: OnceCell<DefaultCredentialsChain>,
 }
 
@@ -69,14 +58,15 @@ impl Tokens {
         Self { subject, elsewhere: OnceCell::new() }
     }
 
-    /// A token, signed now with the credentials as they now are.
+    /// Signs a new token with the current credentials.
     pub(super) async fn token(&self) -> Result<String, IamTokenError> {
         let credentials = timeout(CREDENTIALS_LIMIT, self.credentials()).await;
         let credentials = credentials.map_err(|_| IamTokenError::CredentialsTooSlow)??;
         token(&self.subject, credentials, SystemClock.now().to_utc().into())
     }
 
-    /// The SDK's default chain. Its first link, the environment, is where Lambda puts the credentials of a function's role.
+    /// The SDK's default chain, but trying its first link without building it: in Lambda, the credentials of the
+    /// function's role are in the environment.
     async fn credentials(&self) -> Result<Credentials, CredentialsError> {
         match EnvironmentVariableCredentialsProvider::new().provide_credentials().await {
             Err(CredentialsError::CredentialsNotLoaded(_)) => {
@@ -89,10 +79,7 @@ impl Tokens {
     }
 }
 
-/// The token of a user at a time, valid for fifteen minutes.
-///
-/// # Errors
-/// [`IamTokenError::Signing`] when host and port are no address.
+/// Valid for fifteen minutes from `now`. Fails if host and port do not form an address.
 pub fn token(
     subject: &DatabaseUser,
     credentials: Credentials,
@@ -118,7 +105,7 @@ pub fn token(
             .map_err(|error| IamTokenError::Signing(error.into()))?;
     let signed = sign(request, &params).map_err(|error| IamTokenError::Signing(error.into()))?;
     let (_, mut signature) = signed.into_parts().0.into_parts();
-    // In the order of Amazon's own tools, which have the signature last.
+    // Same order as Amazon's own tools: the signature is last.
     signature.sort_by_key(|(name, _)| *name == "X-Amz-Signature");
     for (name, value) in signature {
         token.push_str(&format!("&{name}={}", utf8_percent_encode(&value, ENCODED)));

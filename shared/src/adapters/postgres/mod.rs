@@ -1,8 +1,6 @@
-//! The store and the outbox on PostgreSQL.
-//!
-//! [`connector`] opens connections, with [`tls`] and perhaps [`iam`]; [`connection`] gives them out and keeps statements
-//! within their time; [`fault`] reads errors and [`rows`] columns; [`schedules`], [`due`] and [`outbox`] implement the ports with the
-//! statements in `sql/`, one a file.
+//! The ports on PostgreSQL. `connector` opens connections, with `tls` and optionally `iam`; `connection`
+//! pools them and enforces time limits; `fault` classifies errors and `rows` reads columns; `schedules`,
+//! `due` and `outbox` implement the ports with the statements in `sql/`, one per file.
 
 mod audited_write;
 pub mod connection;
@@ -26,14 +24,13 @@ use std::sync::Arc;
 
 use connection::Connections;
 
-/// The ports on PostgreSQL; all of them share one pool.
+/// All ports share one pool.
 #[derive(Clone)]
 pub struct Postgres {
     connections: Arc<Connections>,
 }
 
 impl Postgres {
-    /// The ports over these connections.
     #[must_use]
     pub fn new(connections: Arc<Connections>) -> Self {
         Self { connections }

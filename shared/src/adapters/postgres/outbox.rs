@@ -1,4 +1,5 @@
-//! [`AuditOutbox`] on PostgreSQL: rows in delivery are held by row locks, so a killed deliverer's are free at once.
+//! [`AuditOutbox`] on PostgreSQL: row locks hold the events in delivery, so those of a killed process are free at
+//! once.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -25,15 +26,15 @@ const HOLD_OLDEST: &str = include_str!("sql/hold_oldest_events.sql");
 const SETTLE: &str = include_str!("sql/settle_events.sql");
 const COUNT: &str = include_str!("sql/count_events.sql");
 
-/// Kept of a delivery's time for storing what became of the events, at most.
+/// Maximum time reserved for storing the outcome of a delivery.
 const SETTLE_RESERVE: Duration = Duration::from_millis(300);
-/// Kept of a delivery's time for telling the server that it is given up, at most.
+/// Maximum time reserved for cancelling an overdue delivery on the server.
 const CANCEL_RESERVE: Duration = Duration::from_millis(200);
-/// While the sender works, the transaction that holds the rows is idle: so often the server hears that its owner lives,
-/// well within `idle_in_transaction_session_timeout` (10 s as a role default).
-const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
+/// The transaction that holds the rows is idle while the sender works; the interval is well within
+/// `idle_in_transaction_session_timeout` (10 s as a role default).
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(3);
 
-/// When the parts of a delivery end, each early enough for the next one.
+/// Deadlines for the parts of a delivery, each leaving time for the next.
 #[derive(Debug, Clone, Copy)]
 struct Ends {
     sending: Instant,
@@ -64,7 +65,7 @@ impl AuditOutbox for Postgres {
         let finishing = self.connections.finish(client, result, "delivering audit events");
         match within(ends.giving_up, finishing).await {
             Ok(finished) => Ok(finished?),
-            // The connection was dropped with it.
+            // Dropping the future dropped the connection.
             Err(()) => Err(StoreError::Unavailable("delivering audit events took longer than it may".into())),
         }
     }
@@ -114,7 +115,7 @@ async fn deliver(
         return Ok(DeliveryCounts::default());
     }
     if let Selection::These(wanted) = which {
-        // A join promises no order.
+        // A join guarantees no order.
         let places: HashMap<EventId, usize> =
             wanted.iter().enumerate().map(|(place, id)| (*id, place)).collect();
         rows.sort_by_key(|row| places.get(&row.event_id).copied());
@@ -157,10 +158,10 @@ async fn deliver(
     Ok(DeliveryCounts { held: ids.len(), delivered: delivered.len(), dead: dead.len() })
 }
 
-/// Shows the server that the owner of the rows lives; ends only when the connection, and with it the locks, is lost.
+/// Keeps the session alive; returns only when the connection, and with it the locks, is lost.
 async fn keep_alive(transaction: &Transaction<'_>) -> tokio_postgres::Error {
     loop {
-        tokio::time::sleep(SIGN_OF_LIFE).await;
+        tokio::time::sleep(KEEP_ALIVE_INTERVAL).await;
         if let Err(error) = transaction.batch_execute("").await {
             return error;
         }
@@ -185,12 +186,13 @@ fn event(id: EventId, event_type: &str, context: &str, schedule: &str) -> Result
     Ok(AuditEvent::of(id, event_type, context, &schedule)?)
 }
 
-/// JSON as the server sends it, whether this release can read it or not: a number may be too large, the nesting too deep.
+/// JSON as the server sends it, even if this release cannot parse it: a number may be too large, the nesting too
+/// deep.
 struct RawJson<'a>(&'a str);
 
 impl<'a> FromSql<'a> for RawJson<'a> {
     fn from_sql(of_type: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
-        // `jsonb` begins with its version.
+        // `jsonb` starts with a version byte.
         let text = if *of_type == Type::JSONB { raw.get(1..).unwrap_or_default() } else { raw };
         Ok(Self(std::str::from_utf8(text)?))
     }

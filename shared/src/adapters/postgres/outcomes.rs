@@ -1,4 +1,4 @@
-//! The outcomes of a batch, as the statement that stores them wants them: in columns.
+//! The outcomes of a batch in columns, as the statement that stores them needs them.
 
 use serde_json::Value;
 use tokio_postgres::Row;
@@ -15,7 +15,6 @@ use crate::domain::time::Timestamp;
 use crate::ports::due::Ended;
 use crate::ports::store_error::StoreError;
 
-/// Flags and schedules with their outcomes, in columns.
 #[derive(Default)]
 pub(super) struct OutcomeColumns {
     flag_ids: Vec<Uuid>,
@@ -27,12 +26,12 @@ pub(super) struct OutcomeColumns {
     error_codes: Vec<Option<&'static str>>,
     error_messages: Vec<Option<String>>,
     changes: Vec<Option<Json<Value>>>,
-    /// The same, for the report.
+    /// The same outcomes, for the report.
     pub(super) ended: Vec<Ended>,
 }
 
 impl OutcomeColumns {
-    /// What the decision makes of these flags; the schedule in `reject` fails, whatever the decision.
+    /// Decides these flags' outcomes; the schedule in `reject` fails in any case.
     pub(super) fn decided(flags: &[DueFlag], now: Timestamp, reject: Option<&(ScheduleId, String)>) -> Self {
         let mut columns = Self::default();
         for flag in flags {
@@ -42,7 +41,7 @@ impl OutcomeColumns {
                 continue;
             }
             let (after, outcomes) = decide(flag.state, &flag.due, now);
-            // What the database sees of a flag in one batch is its final state, and only if anything was applied.
+            // Write only a flag's final state, and only if anything was applied.
             if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Applied(_))) {
                 columns.flag_ids.push(flag.id.0);
                 columns.enabled.push(after.enabled);
@@ -70,7 +69,7 @@ impl OutcomeColumns {
         self.ended.push(Ended { id, flag_id, event_id, outcome });
     }
 
-    /// The parameters of `record_outcomes` but for the last two.
+    /// All parameters of `record_outcomes` but the last two.
     pub(super) fn params(&self) -> Vec<Param<'_>> {
         vec![
             (&self.flag_ids, Type::UUID_ARRAY),
@@ -85,7 +84,7 @@ impl OutcomeColumns {
         ]
     }
 
-    /// Every flag and every schedule must have been written: they are locked, so only a trigger can have prevented it.
+    /// All flags and schedules must have been written: they are locked, so only a trigger can have prevented it.
     pub(super) fn check_counts(&self, row: &Row) -> Result<(), StoreError> {
         for (column, expected) in
             [("flags_changed", self.flag_ids.len()), ("schedules_ended", self.schedule_ids.len())]
@@ -100,7 +99,7 @@ impl OutcomeColumns {
         Ok(())
     }
 
-    /// The events of these outcomes, from the schedules as they were stored, in the same order.
+    /// From the schedules as stored, which are in the same order.
     pub(super) fn events(
         &self,
         context: &EventContext,

@@ -1,4 +1,4 @@
-//! Why a statement returned no rows.
+//! Errors of database statements, before they become errors of the ports.
 
 use std::error::Error;
 
@@ -8,23 +8,20 @@ use tokio_postgres::error::SqlState;
 use super::fault;
 use crate::ports::store_error::{Fault, StoreError};
 
-/// Something exceeded its time limit.
 #[derive(Debug, Clone, Copy, ThisError)]
 #[error("{0} took longer than it may")]
 pub(super) struct TooSlow(pub(super) &'static str);
 
 #[derive(Debug)]
 pub(super) enum QueryError {
-    /// The error that PostgreSQL or the driver returned.
     Driver(tokio_postgres::Error),
-    /// This took longer than it may.
+    /// The named operation exceeded its time limit.
     TooSlow(&'static str),
-    /// There is no connection, or what came back is not what the statement promises.
+    /// No connection, or a result that the statement should never return.
     Store(StoreError),
 }
 
 impl QueryError {
-    /// What it means.
     pub(super) fn fault(&self) -> Fault {
         match self {
             Self::Driver(error) => fault::classify(error),
@@ -35,7 +32,7 @@ impl QueryError {
         }
     }
 
-    /// Whether its code is one that an outbox gives that cannot be written.
+    /// Whether an unwritable outbox can cause this error code.
     pub(super) fn names_outbox(&self) -> bool {
         let Self::Driver(error) = self else { return false };
         error.code().is_some_and(|code| {
@@ -54,7 +51,7 @@ impl QueryError {
         matches!(self, Self::Driver(error) if fault::is_spent(error))
     }
 
-    /// The message that PostgreSQL returned, without the statement.
+    /// The server's message, without the statement.
     pub(super) fn message(&self) -> String {
         match self {
             Self::Driver(error) => fault::message(error),

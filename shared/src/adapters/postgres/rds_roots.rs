@@ -1,14 +1,12 @@
-//! Amazon RDS's own certificate authorities, one for each region and kind of key: the web's roots do not have them.
-//!
-//! The data in `rds-roots/` comes from a package, see the README there. Nothing of it is copied or checked at start: an
-//! anchor is where a subject and a public key stand in the file.
+//! Amazon RDS's own certificate authorities, one per region and key type, which the web's roots do not include. The
+//! data in `rds-roots/` comes from a package, see its README; anchors point into it, without copying or checking at
+//! startup.
 
 use rustls::pki_types::{Der, TrustAnchor};
 
-/// For each root two DER values of type SEQUENCE: its subject, its public key.
+/// Two DER SEQUENCEs per root: the subject and the public key.
 static ANCHORS: &[u8] = include_bytes!("rds-roots/anchors.der");
 
-/// All of them.
 pub(super) fn anchors() -> impl Iterator<Item = TrustAnchor<'static>> {
     let mut rest = ANCHORS;
     std::iter::from_fn(move || {
@@ -22,7 +20,7 @@ pub(super) fn anchors() -> impl Iterator<Item = TrustAnchor<'static>> {
     })
 }
 
-/// Takes a SEQUENCE of less than 64 KiB off the front; gives what is in it.
+/// Splits a SEQUENCE of less than 64 KiB off the front and returns its content.
 fn sequence<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, content) = match **rest {
         [0x30, 0x82, high, low, ..] => (usize::from(u16::from_be_bytes([high, low])), 4),

@@ -1,20 +1,19 @@
-//! How often a statement that is safe to repeat is tried, and what may be told when the answer to an attempt was lost.
+//! Retries of statements that are safe to repeat, and the error to report after losing the response to an attempt.
 
 use std::time::{Duration, Instant};
 
 use super::query_error::QueryError;
 use crate::ports::store_error::{Fault, StoreError};
 
-/// A statement with all that it waits for, a new connection included, may take this long.
+/// For a statement with everything it waits for, including retries and a new connection.
 pub const STATEMENT_LIMIT: Duration = Duration::from_secs(5);
-/// A statement that meets a deadlock or a serialization failure is tried this often, at most.
+/// Maximum attempts on deadlocks and serialization failures.
 const CONFLICTS: u8 = 4;
 
-/// How often a statement that is safe to repeat is tried, and until when.
 pub(super) struct Retry {
-    /// When the last one must have ended.
+    /// For all attempts together.
     pub(super) deadline: Instant,
-    /// Whether an attempt has lost its connection: what it did may have been done.
+    /// Whether an attempt lost its connection, so that it may have been committed.
     pub(super) lost: bool,
     conflicts: u8,
     looked_again: bool,
@@ -32,18 +31,17 @@ impl Retry {
         }
     }
 
-    /// Whether to look once more at what came back: an attempt that was lost may have been under way when this one began,
-    /// and what it has done since is in no snapshot of this one.
+    /// Whether to run the statement again despite its result: a lost attempt may have been in progress when it
+    /// started, and anything that attempt did since is not in its snapshot.
     pub(super) fn may_look_again(&mut self) -> bool {
         self.lost && !std::mem::replace(&mut self.looked_again, true)
     }
 
-    /// The error to tell: nobody knows what a lost attempt has done, so it is not one that says that nothing was.
+    /// The error to report: the outcome of a lost attempt is unknown, so never one that says that nothing was done.
     pub(super) fn conclude(&self, error: QueryError) -> QueryError {
         if self.lost { StoreError::Unavailable(StoreError::from(error).into()).into() } else { error }
     }
 
-    /// Whether to try again after this error.
     pub(super) fn may_repeat(&mut self, error: &QueryError) -> bool {
         let may = match error.fault() {
             Fault::Lost => !std::mem::replace(&mut self.lost, true),
@@ -51,28 +49,28 @@ impl Retry {
                 self.conflicts += 1;
                 self.conflicts < CONFLICTS
             }
-            // The attempt that was lost was still under way when this one looked, and has been committed by now.
+            // The lost attempt was in progress when this one looked, and has been committed since.
             Fault::Rejected if self.lost => {
                 self.conflicts += 1;
                 self.conflicts < CONFLICTS && error.is_duplicate_schedule()
             }
             _ => false,
         };
-        told(may, error)
+        log_retry(may, error)
     }
 
-    /// The same for a change. What was rejected is tried once more, to tell what passes from what stays; but not for the codes
-    /// of an outbox that cannot be written.
+    /// Like [`Self::may_repeat`], for changes. Retries a rejection once, to tell transient errors from permanent
+    /// ones, but not the error codes of an unwritable outbox.
     pub(super) fn may_repeat_write(&mut self, error: &QueryError) -> bool {
         let is_rejected = matches!(error.fault(), Fault::Rejected | Fault::Other);
         if is_rejected && !error.names_outbox() && !std::mem::replace(&mut self.rejected, true) {
-            return told(matches!(error, QueryError::Driver(_)), error);
+            return log_retry(matches!(error, QueryError::Driver(_)), error);
         }
         self.may_repeat(error)
     }
 }
 
-fn told(may: bool, error: &QueryError) -> bool {
+fn log_retry(may: bool, error: &QueryError) -> bool {
     if may {
         tracing::info!(?error, "repeating a statement");
     }

@@ -1,4 +1,4 @@
-//! Reading columns: whatever a column type allows is read.
+//! Reads columns, accepting every value that their types allow.
 
 use std::time::Duration;
 
@@ -12,18 +12,17 @@ use crate::domain::time::{StoredMicros, Timestamp};
 use crate::error::BoxError;
 use crate::ports::store_error::StoreError;
 
-/// Reads a column that a statement of ours returns.
 pub(super) fn field<'a, T: FromSql<'a>>(row: &'a Row, column: &str) -> Result<T, StoreError> {
     row.try_get(column).map_err(|error| StoreError::Refused(error.into()))
 }
 
-/// Reads a point in time, whatever it is; `None` for NULL.
+/// `None` for NULL; every other value is readable.
 pub(super) fn timestamp(row: &Row, column: &str) -> Result<Option<Timestamp>, StoreError> {
     let micros: Option<StoredMicros> = field(row, column)?;
     Ok(micros.map(|StoredMicros(micros)| Timestamp::from_postgres_micros(micros)))
 }
 
-/// Reads a schedule from its document; `None` where the statement made none.
+/// `None` if the statement returned no document.
 pub(super) fn schedule(row: &Row, column: &str) -> Result<Option<Schedule>, StoreError> {
     match row.try_get::<_, Option<Json<Schedule>>>(column) {
         Ok(schedule) => Ok(schedule.map(|Json(schedule)| schedule)),

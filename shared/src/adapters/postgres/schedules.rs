@@ -39,13 +39,13 @@ impl ScheduleReader for Postgres {
                     (&query.status.map(|status| status.as_str()), Type::TEXT),
                     (&after, Type::TIMESTAMPTZ),
                     (&after_id, Type::UUID),
-                    (&(i64::from(query.limit) + 1), Type::INT8), // one more tells whether there is a next page
+                    (&(i64::from(query.limit) + 1), Type::INT8), // one more shows whether there is a next page
                 ],
                 page_row,
             )
             .await
             .map_err(|error| match error.into() {
-                // Reading writes no row that could be rejected.
+                // A read writes no row that could be rejected.
                 StoreError::Rejected { source, .. } => StoreError::Refused(source),
                 error => error,
             })?;
@@ -53,7 +53,7 @@ impl ScheduleReader for Postgres {
             return Ok(None);
         }
         let more = rows.len() > usize::from(query.limit);
-        // They come in this order, but SQL does not promise it.
+        // Rows arrive in this order, but SQL does not guarantee it.
         rows.sort_by_key(|row| row.as_ref().map(|(position, _)| *position));
         rows.truncate(query.limit.into());
         let last = rows.last().and_then(|row| row.as_ref().map(|(position, _)| *position));
@@ -161,7 +161,7 @@ fn is_flag_gone(error: &tokio_postgres::Error) -> bool {
         .is_some_and(|db| db.code().code() == "23503" && db.table() == Some("feature_flag_schedules"))
 }
 
-/// A row of a page; `None` is the row of a flag without schedules.
+/// `None` for a flag without schedules.
 fn page_row(row: Row) -> Result<Option<(PagePosition, Schedule)>, StoreError> {
     let Some(id) = field::<Option<Uuid>>(&row, "id")? else { return Ok(None) };
     let scheduled_at: StoredMicros = field(&row, "scheduled_at")?;

@@ -1,4 +1,4 @@
-//! How to reach the database.
+//! Settings for the connection to the database.
 
 use std::net::IpAddr;
 
@@ -9,33 +9,29 @@ use crate::config::{Lookup, SettingError, error, is_loopback, optional, required
 
 #[derive(Clone)]
 pub struct DatabaseSettings {
-    /// Where, and as whom.
     pub driver: tokio_postgres::Config,
-    /// Whether to speak TLS, certificate and host name verified in full. Only a host on this machine may go without.
+    /// Certificate and host name are fully verified. Only a host on this machine may go without TLS.
     pub tls: bool,
-    /// A PEM file of further roots.
+    /// A PEM file of additional roots.
     pub ca_file: Option<String>,
-    /// The region of the RDS IAM tokens that take the place of a password; then there is one host, and TLS.
+    /// The region for RDS IAM tokens, which replace a password; implies a single host and TLS.
     pub iam_region: Option<String>,
 }
 
 impl DatabaseSettings {
     /// Reads `DATABASE_URL`, `DATABASE_AUTH` (with `AWS_REGION`) and `DATABASE_CA_FILE`.
-    ///
-    /// # Errors
-    /// [`SettingError`].
     pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingError> {
         let url = required(lookup, "DATABASE_URL", database_url::WHAT)?;
         let iam_region = iam_region(lookup)?;
         let (mut driver, mode) = database_url::parse(&url).map_err(|reason| error("DATABASE_URL", reason))?;
-        // An address beside the host is where the connection really goes.
+        // The connection goes to `hostaddr` if there is one, not to the host.
         let local =
             driver.get_hosts().iter().all(is_local) && driver.get_hostaddrs().iter().all(IpAddr::is_loopback);
         if iam_region.is_some() {
             check_iam(&driver)?;
         }
         let tls = match mode.as_deref() {
-            // A token is as good as a password, and RDS takes it over TLS only.
+            // A token is as sensitive as a password, and RDS accepts it only over TLS.
             Some("disable" | "allow" | "prefer") if iam_region.is_some() => {
                 return Err(error(
                     "DATABASE_AUTH",
@@ -44,7 +40,7 @@ impl DatabaseSettings {
             }
             None => !local || iam_region.is_some(),
             Some("disable" | "allow" | "prefer") if local => false,
-            // Asking for TLS at all means to verify it in full: what is encrypted to anybody protects nothing.
+            // Any request for TLS means full verification: encryption to an unverified server protects nothing.
             Some("require" | "verify-ca" | "verify-full") => true,
             Some("disable" | "allow" | "prefer") => {
                 return Err(error(
@@ -61,7 +57,6 @@ impl DatabaseSettings {
     }
 }
 
-/// The region for IAM tokens, if `DATABASE_AUTH` asks for them.
 fn iam_region(lookup: Lookup<'_>) -> Result<Option<String>, SettingError> {
     match optional(lookup, "DATABASE_AUTH").as_deref() {
         None => Ok(None),
@@ -75,7 +70,7 @@ fn iam_region(lookup: Lookup<'_>) -> Result<Option<String>, SettingError> {
     }
 }
 
-/// A token takes the place of the password, and is for one host.
+/// A token replaces the password, and is for one host.
 fn check_iam(driver: &tokio_postgres::Config) -> Result<(), SettingError> {
     if driver.get_password().is_some() {
         return Err(error(

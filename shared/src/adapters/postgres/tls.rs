@@ -1,6 +1,4 @@
-//! TLS to the database: always, unless the host is this machine; certificate and host name verified in full.
-//!
-//! `config` reads the URL's `sslmode` before the driver does, which knows three of its values only.
+//! TLS to the database: required unless the host is this machine; certificate and host name are fully verified.
 
 use std::sync::Arc;
 
@@ -14,30 +12,22 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::rds_roots;
 use super::settings::DatabaseSettings;
 
-/// Makes TLS connections to the database; cheap to clone.
+/// Cheap to clone.
 pub(super) type Tls = MakeRustlsConnect;
 
-/// Why there can be no connection to the database, whatever the server does.
+/// Faults that prevent any connection, whatever the server does.
 #[derive(Debug, Error)]
 pub enum ConnectionsError {
-    /// The file of `DATABASE_CA_FILE` cannot be used.
     #[error("{path}: {reason}")]
-    CaFile {
-        /// The path.
-        path: String,
-        /// Why.
-        reason: String,
-    },
-    /// The TLS library cannot be set up.
+    CaFile { path: String, reason: String },
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
-    /// The pool cannot be set up.
     #[error("the connection pool cannot be set up: {0}")]
     Pool(#[from] deadpool::managed::BuildError),
 }
 
 impl ConnectionsError {
-    /// The setting to look at.
+    /// The setting to correct.
     #[must_use]
     pub fn variable(&self) -> &'static str {
         match self {
@@ -47,13 +37,13 @@ impl ConnectionsError {
     }
 }
 
-/// What makes TLS connections under these settings; nothing where they ask for none. A bad file is told all the same.
+/// `None` if the settings do not ask for TLS; a bad CA file is an error all the same.
 pub(super) fn connector(settings: &DatabaseSettings) -> Result<Option<Tls>, ConnectionsError> {
-    let further = settings.ca_file.as_deref().map(file).transpose()?;
+    let custom = settings.ca_file.as_deref().map(file).transpose()?;
     if !settings.tls {
         return Ok(None);
     }
-    let mut roots = further.unwrap_or_else(RootCertStore::empty);
+    let mut roots = custom.unwrap_or_else(RootCertStore::empty);
     roots.extend(rds_roots::anchors());
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -63,7 +53,6 @@ pub(super) fn connector(settings: &DatabaseSettings) -> Result<Option<Tls>, Conn
     Ok(Some(MakeRustlsConnect::new(config)))
 }
 
-/// The roots of a PEM file.
 fn file(path: &str) -> Result<RootCertStore, ConnectionsError> {
     let unusable = |reason: String| ConnectionsError::CaFile { path: path.to_owned(), reason };
     let mut roots = RootCertStore::empty();

@@ -1,5 +1,5 @@
-//! A connection for `migrate`, with its transaction begun. A database that is not up yet is waited for; one that will
-//! never let us in is not.
+//! Connects for `migrate` and begins its transaction. Waits for a database that is not up yet, but not for one that
+//! will never accept us.
 
 use std::error::Error as StdError;
 use std::io;
@@ -16,28 +16,26 @@ use super::error::MigrateError;
 use super::progress::Progress;
 use crate::error::chain;
 
-/// One attempt to connect may take this long, until the server has let us in.
+/// For one attempt to connect and begin the transaction.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
-/// All attempts to connect may take this long: a database that starts or fails over is there by then.
+/// For all attempts: long enough for a database to start or fail over.
 const RETRY_LIMIT: Duration = Duration::from_secs(120);
-/// A statement that nobody has cancelled ends this long after the deadline.
+/// A statement that was not cancelled ends this long after the deadline.
 const AFTER_DEADLINE: Duration = Duration::from_secs(5);
-/// The first pause between two attempts; each further one is twice as long, up to the longest.
+/// The pause between attempts doubles from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Why an attempt failed.
 #[derive(Debug, ThisError)]
 enum AttemptError {
-    /// No connection, or no transaction.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The server, or a pooler without one, keeps us waiting.
+    /// The server, or a pooler without one, does not respond.
     #[error("no answer within {ATTEMPT_LIMIT:?}")]
     NoAnswer,
 }
 
-/// Opens a connection and begins the transaction, trying again until the deadline, or for [`RETRY_LIMIT`].
+/// Retries until the deadline, or for [`RETRY_LIMIT`].
 pub(super) async fn begin(
     connector: &Connector,
     deadline: Instant,
@@ -57,7 +55,7 @@ pub(super) async fn begin(
                 });
             }
         };
-        if !may_pass(&error) || Instant::now() + pause >= until {
+        if !is_transient(&error) || Instant::now() + pause >= until {
             return Err(MigrateError::Unavailable(error.into()));
         }
         tracing::info!(reason = chain(&error), "the database is not available yet; trying again");
@@ -82,8 +80,8 @@ async fn begin_once(
     progress: &Progress,
 ) -> Result<ClientWrapper, OpenError> {
     let client = connector.open().await?;
-    // Another migrator may need longer than the role's limits, and so may making an index; but what outlives this process
-    // must end some time. Nothing of it outlives the transaction.
+    // Another migrator, or building an index, may take longer than the role's limits allow, but whatever outlives
+    // this process must end eventually. None of these settings outlive the transaction.
     let left = deadline.saturating_duration_since(Instant::now()) + AFTER_DEADLINE;
     let begin = format!(
         "begin isolation level read committed;
@@ -93,15 +91,15 @@ async fn begin_once(
          where name operator(pg_catalog.=) 'transaction_timeout'",
         left.as_millis()
     );
-    // A pooler lets clients in while it has no server, and says so now.
+    // A pooler accepts clients while it has no server, and reports that only now.
     client.batch_execute(&begin).await?;
     progress.set_session(client.cancel_token());
     Ok(client)
 }
 
-/// Whether waiting may help: nobody listens, the name is not known yet, the server starts, stops or is full. Not for what
-/// only a person can put right: password, role, database, certificate.
-fn may_pass(error: &AttemptError) -> bool {
+/// Whether waiting may help: nothing listens, the name does not resolve yet, the server is starting, stopping or
+/// full. Not for faults that only a person can fix: password, role, database, certificate.
+fn is_transient(error: &AttemptError) -> bool {
     let error = match error {
         AttemptError::NoAnswer | AttemptError::Open(OpenError::TooSlow) => return true,
         AttemptError::Open(OpenError::Token(_)) => return false,
@@ -113,7 +111,7 @@ fn may_pass(error: &AttemptError) -> bool {
             | &SqlState::ADMIN_SHUTDOWN
             | &SqlState::CRASH_SHUTDOWN
             | &SqlState::CANNOT_CONNECT_NOW => true,
-            // Poolers use this class for everything that they say themselves.
+            // Poolers use this class for all errors of their own.
             code => code.code().starts_with("08") && !is_final(server.message()),
         },
         None => is_broken_connection(error),
@@ -132,11 +130,11 @@ fn is_final(message: &str) -> bool {
     final_words.iter().any(|words| message.contains(words))
 }
 
-/// Refused, unreachable, an unknown name, too slow, closed half way; but nothing that TLS or the driver objects to.
+/// Refused, unreachable, unknown name, timed out, closed halfway; but no objection of TLS or the driver.
 fn is_broken_connection(error: &Error) -> bool {
     let source = error.source();
     if let Some(error) = source.and_then(|source| source.downcast_ref::<io::Error>()) {
-        // What rustls objects to comes in an I/O error, of the first kind.
+        // rustls reports its objections as I/O errors, of the first kind.
         let objections =
             [io::ErrorKind::InvalidData, io::ErrorKind::InvalidInput, io::ErrorKind::PermissionDenied];
         return !objections.contains(&error.kind())

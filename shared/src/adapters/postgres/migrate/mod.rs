@@ -1,6 +1,6 @@
-//! Brings the schema up to date: the migrations of this release, by refinery, under an advisory lock; then what the other
-//! functions' roles may do with it. All of it in one transaction, so that a failure changes nothing and a pooler in
-//! transaction mode (PgBouncer, RDS Proxy) keeps nothing of it.
+//! Applies this release's migrations with refinery, under an advisory lock, then grants the other functions' roles
+//! their rights. It is all one transaction, so that a failure changes nothing and a pooler in transaction mode
+//! (PgBouncer, RDS Proxy) retains nothing.
 
 mod connect;
 mod error;
@@ -26,29 +26,26 @@ mod embedded {
     refinery::embed_migrations!("../migrations");
 }
 
-/// What the roles of the other functions may do, where they are there. Not a migration: they may be made after any of them.
+/// Rights of the other functions' roles, for those that exist. Not a migration: roles may be created after any of
+/// them.
 const GRANTS: &str = include_str!("../../../../../migrations/roles/grants.sql");
-/// The advisory lock that migrators take: "flagsche" in ASCII. The same for all releases, at session or transaction level.
+/// All migrators' advisory lock: "flagsche" in ASCII. The same in all releases, at session or transaction level.
 const LOCK: i64 = 0x666c_6167_7363_6865;
-/// Connecting to one address of the server may take this long: of several, the first may be gone.
+/// For opening one connection, across all hosts.
 const CONNECT_LIMIT: Duration = Duration::from_secs(4);
-/// How long the server may take to hear that a statement is given up.
+/// For sending the server a cancel request or a rollback.
 const CANCEL_LIMIT: Duration = Duration::from_secs(1);
 
-/// What a migration did.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Migrated {
-    /// The migrations that were applied now, in order.
+    /// Applied by this run, in order.
     pub applied: Vec<String>,
-    /// The newest migration that the database has; it may be newer than this release's.
+    /// The newest in the database, which may be newer than this release's.
     pub schema_version: Option<String>,
 }
 
-/// Applies what the database does not have yet, until `deadline`. A second run changes nothing; of two at once, one waits
-/// and finds nothing left to do; a schema newer than this release is success.
-///
-/// # Errors
-/// [`MigrateError`].
+/// Applies missing migrations until `deadline`. A second run changes nothing; of two concurrent runs, one waits and
+/// finds nothing to do; a schema newer than this release counts as success.
 pub async fn migrate(settings: &DatabaseSettings, deadline: Instant) -> Result<Migrated, MigrateError> {
     let connector = Connector::new(settings, "flag-schedules migrate", CONNECT_LIMIT)?;
     let progress = Progress::default();
@@ -56,7 +53,7 @@ pub async fn migrate(settings: &DatabaseSettings, deadline: Instant) -> Result<M
         return result;
     }
     let progress::State { session, doing } = progress.get();
-    // The session is closed by now, but the server would first finish the statement that runs there.
+    // The session is closed by now, but the server would first finish the statement running in it.
     if let Some(session) = session
         && !matches!(timeout(CANCEL_LIMIT, connector.cancel(session)).await, Ok(Ok(())))
     {
@@ -73,13 +70,13 @@ async fn run(
     let client = connect::begin(connector, deadline, progress).await?;
     let result = apply(&client, progress).await;
     if result.is_err() {
-        // The connection is closed next, which ends the transaction as well; a pooler likes to be told.
+        // The connection is closed next, which also ends the transaction, but poolers prefer an explicit rollback.
         let _ = timeout(CANCEL_LIMIT, client.batch_execute("rollback")).await;
     }
     result
 }
 
-/// All that is done in the transaction that has begun on this connection.
+/// Runs in the transaction that is open on this connection.
 async fn apply(client: &Client, progress: &Progress) -> Result<Migrated, MigrateError> {
     let unavailable = |error: tokio_postgres::Error| MigrateError::Unavailable(error.into());
     let failed = |error: refinery::Error| MigrateError::Failed(error.into());
@@ -87,7 +84,7 @@ async fn apply(client: &Client, progress: &Progress) -> Result<Migrated, Migrate
     let lock = format!("select pg_catalog.pg_advisory_xact_lock({LOCK})");
     client.batch_execute(&lock).await.map_err(unavailable)?;
     progress.set("applying a migration");
-    // The role's limit holds for the locks of tables: while a migration waits for one, everybody else waits behind it.
+    // The role's limit applies to table locks: while a migration waits for one, everyone else queues behind it.
     client.batch_execute("set local lock_timeout to default").await.map_err(unavailable)?;
 
     usable(client, Stage::Before).await?;

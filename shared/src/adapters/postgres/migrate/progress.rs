@@ -1,4 +1,4 @@
-//! How far a migration has come, for the caller that has to cancel it.
+//! A migration's progress, for the caller that has to cancel it.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ pub(super) struct Progress(Mutex<State>);
 
 #[derive(Clone)]
 pub(super) struct State {
-    /// To cancel what runs in the session.
+    /// For cancelling the running statement.
     pub(super) session: Option<CancelToken>,
     pub(super) doing: &'static str,
 }

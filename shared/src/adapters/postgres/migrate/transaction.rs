@@ -1,5 +1,5 @@
-//! refinery in a transaction that is open already: by itself it would begin and commit one for each migration, and prepare
-//! named statements, which a pooler in transaction mode may not know at the next one.
+//! Runs refinery in a transaction that is already open. On its own, it would begin and commit one per migration, and
+//! prepare named statements, which a pooler in transaction mode may not know in the next one.
 
 use std::borrow::Cow;
 use std::num::ParseIntError;
@@ -10,11 +10,10 @@ use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction}
 use thiserror::Error;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-/// What landed migrations say, and what is run instead, to the same effect.
-///
-/// A migration that has landed is never edited, but these name functions and operators without their schema, in ways that
-/// PostgreSQL resolves to an exact match in `public` where there is one, before its own, more general ones. Anybody who may
-/// create in that schema could have `migrate` run a function of theirs. Later migrations say `pg_catalog` themselves.
+/// Parts of landed migrations, and equivalent schema-qualified SQL that runs instead. Landed migrations are never
+/// edited, but these name functions and operators without a schema, in ways that PostgreSQL resolves to an exact
+/// match in `public`, if there is one, before its own more general ones. Anyone who may create objects in that schema
+/// could make `migrate` run their function. Later migrations qualify with `pg_catalog` themselves.
 const QUALIFIED: [(&str, &str); 6] = [
     (
         "where i.indrelid = 'feature_flags'::regclass",
@@ -39,19 +38,15 @@ const QUALIFIED: [(&str, &str); 6] = [
     ("where status = 'pending'", "where status operator(pg_catalog.=) 'pending'"),
 ];
 
-/// The transaction that is open on this connection.
 pub(super) struct Transaction<'a>(pub(super) &'a Client);
 
-/// Why refinery gets no answer.
 #[derive(Debug, Error)]
 pub(super) enum TransactionError {
-    /// The server or the driver refused.
     #[error(transparent)]
     Driver(#[from] tokio_postgres::Error),
-    /// The history of migrations is not refinery's.
+    /// The history table is not refinery's.
     #[error("a row of the history of migrations has no {0}")]
     Missing(&'static str),
-    /// The same.
     #[error("a row of the history of migrations has a {0} that is no number")]
     NoNumber(&'static str, #[source] ParseIntError),
 }
@@ -85,7 +80,7 @@ impl AsyncQuery<Vec<Migration>> for Transaction<'_> {
 
 impl AsyncMigrate for Transaction<'_> {}
 
-/// A row of the history. When it was applied, nobody asks for.
+/// Nothing reads when it was applied.
 fn migration(row: &SimpleQueryRow) -> Result<Migration, TransactionError> {
     let text = |index, column| {
         row.try_get(index).map_err(TransactionError::from)?.ok_or(TransactionError::Missing(column))
@@ -97,7 +92,6 @@ fn migration(row: &SimpleQueryRow) -> Result<Migration, TransactionError> {
     Ok(Migration::applied(version, text(1, "name")?.to_owned(), SystemTime::UNIX_EPOCH.into(), checksum))
 }
 
-/// A statement with the schema of what it uses.
 fn qualified(sql: &str) -> Cow<'_, str> {
     QUALIFIED.iter().fold(Cow::Borrowed(sql), |sql, (landed, qualified)| {
         if sql.contains(landed) { Cow::Owned(sql.replace(landed, qualified)) } else { sql }

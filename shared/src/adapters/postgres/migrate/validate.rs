@@ -1,4 +1,4 @@
-//! Whether the code can use this database: its encoding and its tables, which another tool may have made.
+//! Checks that the code can use this database: its encoding and its tables, which another tool may have created.
 
 use std::fmt;
 
@@ -7,30 +7,28 @@ use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use super::super::connection::Param;
 
-/// Where refinery keeps what it has applied. Not its default name: the flags' owner may use refinery in this database.
+/// refinery's history table. Not its default name: the flags' owner may use refinery in this database.
 pub(super) const HISTORY: &str = "flag_schedules_schema_history";
-/// The history of migrations: what refinery is about to read and to write.
+/// Checks the history table, which refinery is about to read and write.
 const HISTORY_MISMATCHES: &str = include_str!("history_mismatches.sql");
-/// The encoding and the three tables.
+/// Checks the encoding and the three tables.
 const MISMATCHES: &str = include_str!("mismatches.sql");
-/// The migration that makes the outbox: without it, a table of that name is somebody else's.
-const MAKES_OUTBOX: &str = "20260210090300";
+/// The migration that creates the outbox: before it, a table of that name is someone else's.
+const OUTBOX_MIGRATION: &str = "20260210090300";
 
-/// When it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Before the migrations: what they make, add or widen may still be missing.
+    /// Before the migrations: whatever they create, add or widen may still be missing.
     Before,
-    /// After them: all of it must be there.
+    /// After them: everything must exist.
     After,
 }
 
-/// What is not as the code needs it, one sentence each.
+/// One sentence per mismatch.
 #[derive(Debug)]
 pub struct Mismatches(Vec<String>);
 
 impl Mismatches {
-    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -43,11 +41,11 @@ impl fmt::Display for Mismatches {
     }
 }
 
-/// All mismatches, in the order of tables and columns. Asks in the open transaction, and leaves nothing of it there.
+/// All mismatches, in order of tables and columns. Runs in the open transaction and leaves nothing in it.
 pub(super) async fn mismatches(client: &Client, stage: Stage) -> Result<Mismatches, Error> {
     let schema = "select pg_catalog.current_schema()::pg_catalog.text as schema";
     let schema: Option<String> = client.query_typed(schema, &[]).await?.first().and_then(|row| row.get(0));
-    // Nothing that anybody has made in another schema can be meant by a name in what is asked here.
+    // No name in these queries may resolve to an object that someone created in another schema.
     client.batch_execute("savepoint validation; set local search_path = pg_catalog, pg_temp").await?;
     let found = in_schema(client, schema.as_deref().unwrap_or_default(), stage).await;
     if found.is_ok() {
@@ -59,14 +57,14 @@ pub(super) async fn mismatches(client: &Client, stage: Stage) -> Result<Mismatch
 async fn in_schema(client: &Client, schema: &str, stage: Stage) -> Result<Vec<String>, Error> {
     let history =
         client.query_typed(HISTORY_MISMATCHES, &[(&schema, Type::TEXT), (&HISTORY, Type::TEXT)]).await?;
-    // The table, quoted, if it is there.
+    // The table's quoted name, if it exists.
     let table: Option<String> = history.first().and_then(|row| row.get("history"));
     let mut all: Vec<String> = history.iter().filter_map(|row| row.get("said")).collect();
     let outbox_made = match table {
-        // Somebody else's: it is not even read.
+        // Someone else's: do not even read it.
         Some(_) if !all.is_empty() => true,
         Some(table) => {
-            let sql = format!("select from {table} where version = {MAKES_OUTBOX}");
+            let sql = format!("select from {table} where version = {OUTBOX_MIGRATION}");
             !client.query_typed(&sql, &[]).await?.is_empty()
         }
         None => false,
@@ -74,20 +72,20 @@ async fn in_schema(client: &Client, schema: &str, stage: Stage) -> Result<Vec<St
     let before = stage == Stage::Before;
     let params: [Param<'_>; 3] = [(&schema, Type::TEXT), (&before, Type::BOOL), (&outbox_made, Type::BOOL)];
     for row in client.query_typed(MISMATCHES, &params).await? {
-        let said: String = row.get("said");
+        let message: String = row.get("said");
         match row.get("proof") {
-            None => all.push(said),
+            None => all.push(message),
             Some(proof) => {
                 let refused: Option<String> = prove(client, proof).await?;
-                all.extend(refused.map(|refused| said.replace("{}", &refused)));
+                all.extend(refused.map(|refused| message.replace("{}", &refused)));
             }
         }
     }
     Ok(all)
 }
 
-/// Evaluates an expression of the schema's owner, a default or a check; gives what speaks against it. It uses nothing but
-/// PostgreSQL's own functions.
+/// Evaluates a default or check expression of the schema's owner, and returns the evidence against it, if any. It
+/// uses only PostgreSQL's own functions.
 async fn prove(client: &Client, proof: &str) -> Result<Option<String>, Error> {
     client.batch_execute("savepoint proof").await?;
     let answer = client.simple_query(proof).await;
