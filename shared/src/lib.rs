@@ -1,4 +1,4 @@
-//! The flag schedule service: everything but the five `main`s.
+//! The flag schedule service: everything except the functions' `main`s.
 //!
 //! ```text
 //! functions -> lambda, http -> service, processor -> ports -> domain -> (std, serde, chrono, uuid)
@@ -6,12 +6,12 @@
 //!                                adapters -----------> ports
 //! ```
 //!
-//! Arrows never turn back: `domain`, `ports`, `service`, `processor` and `audit` name no AWS, PostgreSQL or HTTP type.
-//! [`app`] alone puts adapters into ports; [`config`] alone reads the environment.
+//! Dependencies never point back: `domain`, `ports`, `service`, `processor` and `audit` name no AWS, PostgreSQL or HTTP
+//! type. Only [`app`] connects adapters to ports; only [`config`] reads the environment.
 //!
-//! To add an endpoint: a method of [`service::ScheduleService`] in domain words; what it needs of the store as one step
-//! in [`ports::ScheduleStore`], with a statement in `adapters/postgres/sql/`; its input in [`http::request`] and its
-//! answer in [`http::views`]; a folder in `functions/` whose `handle` joins them; its resource, route and stream in
+//! To add an endpoint: a method of [`service::ScheduleService`]; what it needs from the store as one step in
+//! [`ports::schedules`], with a statement in `adapters/postgres/sql/`; its input in [`http::request`] and its output in
+//! [`http::views`]; a folder in `functions/` whose `handle` joins them; its resource, route and log stream in
 //! `template.yaml`; its description in `docs/openapi.yaml`.
 
 pub mod adapters;

@@ -30,7 +30,7 @@ const DELIVERY: Duration = Duration::from_secs(2);
 /// With a healthy database an answer is there by then, whatever CloudWatch Logs does.
 const HEALTHY: Duration = Duration::from_secs(2);
 /// What a busy machine may add.
-const SLACK: Duration = Duration::from_millis(250);
+const SLACK: Duration = Duration::from_secs(1);
 /// How often one event may be sent when its answers are late or lost.
 const MOST_COPIES: usize = 3;
 /// SQLSTATEs that say that the database cannot do it now: the caller is told to try again.

@@ -224,7 +224,7 @@ impl Tally {
             // Straight to the terminal, past the capture of what tests print.
             let _ = writeln!(
                 std::io::stderr(),
-                "{played} {what} in {:?}: {} failed; {} whose message did not come",
+                "{played} {what} in {:?}: {} failed; {} never met their message (the first fault had ended the call)",
                 began.elapsed(),
                 failures.len(),
                 self.unreached.lock().unwrap().len()

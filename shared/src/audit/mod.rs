@@ -1,7 +1,7 @@
 //! The audit trail: queues the events of committed changes, and delivers them to the audit log.
 //!
 //! It never fails or delays an operation, and loses no event: until the audit log has an event, it is in the outbox, or in
-//! memory and in the function's own log. [`delivery`] sends events, [`sweep`] decides when.
+//! memory and in the function's own log. `delivery` sends events, [`sweep`] decides when.
 
 mod batch;
 mod delivery;
