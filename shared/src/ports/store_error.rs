@@ -65,3 +65,17 @@ pub enum Fault {
     /// Anything else: a bug, a missing permission, an outdated schema, or a trigger that raises such a code.
     Other,
 }
+
+impl Fault {
+    /// The server refused the data or the statement.
+    #[must_use]
+    pub fn is_rejection(self) -> bool {
+        matches!(self, Self::Rejected | Self::Other)
+    }
+
+    /// Each further attempt may take as long.
+    #[must_use]
+    pub fn is_slow(self) -> bool {
+        !self.is_rejection() && self != Self::Unavailable
+    }
+}

@@ -42,8 +42,8 @@ pub(super) struct Batches<'a> {
     /// Ranges in which a batch failed, outermost first: up to that position, batches have this size.
     divided: Vec<(DuePosition, u16)>,
     is_retry: bool,
-    /// Whether something was stored, or could have been: then a failure is not about the database as a whole.
-    is_database_sound: bool,
+    /// Whether a batch was stored, if only an empty one.
+    has_stored: bool,
     /// When a connection was last abandoned: the server may hold its locks for a moment longer.
     pub(super) given_up: Option<Instant>,
     /// Limit for a smaller batch, once measured.
@@ -81,7 +81,7 @@ impl<'a> Batches<'a> {
             request,
             divided: Vec::new(),
             is_retry: false,
-            is_database_sound: false,
+            has_stored: false,
             given_up: None,
             part_limit: None,
             ended: HashSet::new(),
@@ -109,7 +109,7 @@ impl<'a> Batches<'a> {
             Err(failure) => return self.failed(failure).await.map(|()| None),
         };
         if !batch.ended.is_empty() {
-            self.is_database_sound = true;
+            self.has_stored = true;
             // A batch that fails with the outbox and succeeds without it proves it broken: the rest of the tick bypasses it.
             self.outbox = Some(self.request.direct.is_none());
         }
@@ -137,72 +137,93 @@ impl<'a> Batches<'a> {
         self.request.direct.take_if(|_| self.outbox != Some(false));
     }
 
+    /// Chooses the next attempt. Possible causes are excluded one after the other, the cheapest first: something temporary,
+    /// the outbox, the database as a whole; what remains is a flag.
     async fn failed(&mut self, failure: BatchFailure) -> Result<(), StoreError> {
         let BatchFailure { error, fault, claim } = failure;
         if matches!(fault, Fault::Lost | Fault::TooSlow) {
             self.given_up = Some(Instant::now());
         }
-        let is_rejected = matches!(fault, Fault::Rejected | Fault::Other);
-        // A whole batch may have been rejected for a temporary reason.
-        let is_whole = is_rejected && self.divided.is_empty() && self.request.direct.is_none();
-        if (matches!(fault, Fault::Lost | Fault::Conflict) || is_whole) && !self.is_retry {
-            self.is_retry = true;
-            if fault == Fault::Conflict {
-                tokio::time::sleep(CONFLICT_PAUSE).await;
-            }
+        if self.retry_unchanged(fault).await {
             return Ok(());
         }
         // Nothing was claimed, so no flag is at fault.
         let Some(claim) = claim else { return Err(error) };
-        let is_one = claim.schedules <= 1;
-        if self.request.direct.is_none() && (is_rejected || fault == Fault::Locked) {
-            // The whole batch as long as nothing was stored; later only the last remaining schedule.
-            let is_suspect = match self.outbox {
-                None => self.divided.is_empty(),
-                Some(_) => fault == Fault::Locked,
-            };
-            if is_one || is_suspect {
-                self.request.direct = Some(chain(&error));
-                return Ok(());
-            }
+        if self.try_without_outbox(&claim, fault, &error) {
+            return Ok(());
         }
-        let is_slow = !is_rejected && fault != Fault::Unavailable;
-        if !self.is_database_sound || (is_slow && self.part_limit.is_none()) {
-            // If not even an empty batch can be stored, no flag is at fault.
-            let began = Instant::now();
-            if self
-                .store
-                .check(self.outbox != Some(true), self.deadline.min(began + PART_LIMIT))
-                .await
-                .is_err()
-            {
-                return Err(error);
-            }
-            self.is_database_sound = true;
-            let limit = began.elapsed() * PART_LIMIT_FACTOR;
-            self.part_limit = Some(limit.clamp(PART_LIMIT_MIN, PART_LIMIT));
+        if !self.is_database_sound(fault).await {
+            return Err(error);
         }
-        // It fails without the outbox as well, so the outbox is not at fault.
+        // The batch fails without the outbox as well, so the outbox is not at fault.
         self.use_outbox_again();
+        if claim.schedules > 1 {
+            let factor = if fault.is_slow() { SHRINK_FACTOR_IF_SLOW } else { SHRINK_FACTOR };
+            self.divided.push((claim.end, claim.schedules.div_ceil(factor)));
+            return Ok(());
+        }
         match claim.first {
-            _ if !is_one => {
-                let factor = if is_slow { SHRINK_FACTOR_IF_SLOW } else { SHRINK_FACTOR };
-                self.divided.push((claim.end, claim.schedules.div_ceil(factor)));
-            }
-            Some((_, schedule)) if is_rejected && self.request.reject.is_none() => {
+            Some((_, schedule)) if fault.is_rejection() && self.request.reject.is_none() => {
                 self.request.reject = Some((schedule, error.reason()));
             }
-            _ => self.leave(claim, fault, error),
+            _ => self.leave_to_next_tick(claim, fault, error),
         }
         Ok(())
     }
 
-    fn leave(&mut self, claim: Claim, fault: Fault, error: StoreError) {
+    /// Once for each batch: a lost connection, a deadlock, and a whole batch that may have been rejected for a temporary
+    /// reason.
+    async fn retry_unchanged(&mut self, fault: Fault) -> bool {
+        let is_whole = self.divided.is_empty() && self.request.direct.is_none();
+        let is_temporary = matches!(fault, Fault::Lost | Fault::Conflict) || fault.is_rejection() && is_whole;
+        if !is_temporary || std::mem::replace(&mut self.is_retry, true) {
+            return false;
+        }
+        if fault == Fault::Conflict {
+            tokio::time::sleep(CONFLICT_PAUSE).await;
+        }
+        true
+    }
+
+    /// The outbox may be at fault for the whole batch as long as nothing was stored; later only for the last remaining
+    /// schedule.
+    fn try_without_outbox(&mut self, claim: &Claim, fault: Fault, error: &StoreError) -> bool {
+        if self.request.direct.is_some() || !(fault.is_rejection() || fault == Fault::Locked) {
+            return false;
+        }
+        let is_suspect = match self.outbox {
+            None => self.divided.is_empty(),
+            Some(_) => fault == Fault::Locked,
+        };
+        if claim.schedules > 1 && !is_suspect {
+            return false;
+        }
+        self.request.direct = Some(chain(error));
+        true
+    }
+
+    /// Whether an empty batch can be stored; if not, no flag is at fault. Also measures the limit for smaller batches.
+    async fn is_database_sound(&mut self, fault: Fault) -> bool {
+        if self.has_stored && (!fault.is_slow() || self.part_limit.is_some()) {
+            return true;
+        }
+        let began = Instant::now();
+        let deadline = self.deadline.min(began + PART_LIMIT);
+        if self.store.check(self.outbox != Some(true), deadline).await.is_err() {
+            return false;
+        }
+        self.has_stored = true;
+        let limit = began.elapsed() * PART_LIMIT_FACTOR;
+        self.part_limit = Some(limit.clamp(PART_LIMIT_MIN, PART_LIMIT));
+        true
+    }
+
+    fn leave_to_next_tick(&mut self, claim: Claim, fault: Fault, error: StoreError) {
         if let Some((flag, _)) = claim.first {
             tracing::error!(flag_id = %flag.0, error = chain(&error), "a flag is left to the next tick");
             self.request.skip.push(flag);
         }
-        // Otherwise the database is available, and rejects this flag.
+        // Unless it is unavailable, the database works, and refuses this flag.
         let is_unavailable = fault == Fault::Unavailable;
         self.first_error.get_or_insert(if is_unavailable {
             error

@@ -118,17 +118,8 @@ impl Processor {
             if ended > std::mem::replace(&mut ended_before_pass, ended) {
                 continue;
             }
-            // Others hold what is still due. A connection that this tick gave up releases its locks in a moment. If another
-            // tick holds everything, the work is being done.
-            let is_own = batches.given_up.is_some_and(|since| since.elapsed() < self.patience);
-            if report.flags_locked == 0 || (ended > 0 || batches.first_error.is_some()) && !is_own {
+            if !self.should_wait_for_locks(&batches, report, patience_ends).await? {
                 break false;
-            }
-            if !is_own && self.store.is_another_tick_working(batches.request.tick).await? {
-                break false;
-            }
-            if !is_own && Instant::now() > patience_ends {
-                return Err(TickError::AllLocked { flags: report.flags_locked });
             }
             tokio::time::sleep(LOCK_PAUSE).await;
         };
@@ -138,6 +129,31 @@ impl Processor {
             None if is_out_of_time => Err(TickError::OutOfTime),
             None => Ok(()),
         }
+    }
+
+    /// Whether to make another pass although the last one ended nothing.
+    async fn should_wait_for_locks(
+        &self,
+        batches: &Batches<'_>,
+        report: &TickReport,
+        patience_ends: Instant,
+    ) -> Result<bool, TickError> {
+        if report.flags_locked == 0 {
+            return Ok(false);
+        }
+        // The server releases the locks of an abandoned connection in a moment.
+        if batches.given_up.is_some_and(|since| since.elapsed() < self.patience) {
+            return Ok(true);
+        }
+        let is_idle = report.ended() == 0 && batches.first_error.is_none();
+        // If another tick holds the locks, the work is being done.
+        if !is_idle || self.store.is_another_tick_working(batches.request.tick).await? {
+            return Ok(false);
+        }
+        if Instant::now() > patience_ends {
+            return Err(TickError::AllLocked { flags: report.flags_locked });
+        }
+        Ok(true)
     }
 
     /// Adds a batch to the report, and queues its events. Events without an outbox row are sent at once.
