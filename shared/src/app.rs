@@ -14,7 +14,7 @@ use crate::domain::admin::Caller;
 use crate::domain::time::Timestamp;
 use crate::http::auth::Authenticator;
 use crate::http::auth_settings::AuthSettings;
-use crate::http::keys::Keys;
+use crate::http::keys::KeySetCache;
 use crate::http::problem::Problem;
 use crate::http::request::Request;
 use crate::logging::{self, LogSettings};
@@ -144,7 +144,7 @@ fn clock() -> Arc<dyn Clock> {
 
 fn authenticator(lookup: Lookup<'_>, clock: &Arc<dyn Clock>) -> Result<Authenticator, SettingError> {
     let AuthSettings { keys, claims } = AuthSettings::read(lookup)?;
-    let keys = Keys::new(keys, Arc::new(Https), Arc::clone(clock));
+    let keys = KeySetCache::new(keys, Arc::new(Https), Arc::clone(clock));
     Ok(Authenticator::new(keys, claims, Arc::clone(clock)))
 }
 

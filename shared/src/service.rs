@@ -11,7 +11,7 @@ use crate::domain::audit_event::{EventDraft, EventId, EventType};
 use crate::domain::flag::FlagAddress;
 use crate::domain::schedule::{Cancellation, NewSchedule, Schedule, ScheduleId};
 use crate::ports::schedules::{
-    CreateOutcome, EventRoute, Page, PageQuery, ScheduleError, ScheduleReader, ScheduleStore, Stored,
+    CommittedChange, CreateOutcome, EventRoute, Page, PageQuery, ScheduleError, ScheduleReader, ScheduleStore,
 };
 
 /// Creates and cancels schedules. Every change is audited.
@@ -43,7 +43,7 @@ impl ScheduleService {
         let event = EventDraft::of_admin(EventType::Created, caller);
         let id = ScheduleId::generate();
         Ok(match self.store.create(id, schedule, &event, &*self.audit).await? {
-            CreateOutcome::Created(stored) => Created::New(self.deliver(event.id, *stored)),
+            CreateOutcome::Created(stored) => Created::New(self.enqueue_event(event.id, *stored)),
             CreateOutcome::Replayed(schedule) => Created::Replayed(*schedule),
         })
     }
@@ -60,14 +60,14 @@ impl ScheduleService {
     ) -> Result<Schedule, ScheduleError> {
         let event = EventDraft::of_admin(EventType::Cancelled, caller);
         let stored = self.store.cancel(cancellation, &event, &*self.audit).await?;
-        Ok(self.deliver(event.id, *stored))
+        Ok(self.enqueue_event(event.id, *stored))
     }
 
     /// Queues the event of a committed change for the delivery after the response.
-    fn deliver(&self, event_id: EventId, stored: Stored) -> Schedule {
+    fn enqueue_event(&self, event_id: EventId, stored: CommittedChange) -> Schedule {
         match stored.route {
-            EventRoute::Outbox => self.audit.enqueue_stored(event_id),
-            EventRoute::Direct(event) => self.audit.enqueue_direct(vec![*event]),
+            EventRoute::Outbox => self.audit.enqueue_outbox_event(event_id),
+            EventRoute::Direct(event) => self.audit.enqueue_direct_events(vec![*event]),
         }
         stored.schedule
     }

@@ -183,10 +183,10 @@ fn the_admin_is_named_as_the_token_says() {
     let usual = judge(json!({})).unwrap();
     let chosen = judge_text(&but(json!({"username": "zoe", "sub": null, "email": null})), &other).unwrap();
 
-    assert_eq!(usual.admin.user_id, "admin-1");
-    assert_eq!(usual.admin.email.as_deref(), Some("admin@example.test"));
-    assert_eq!(chosen.admin.user_id, "zoe");
-    assert_eq!(chosen.admin.email, None);
+    assert_eq!(usual.user.user_id, "admin-1");
+    assert_eq!(usual.user.email.as_deref(), Some("admin@example.test"));
+    assert_eq!(chosen.user.user_id, "zoe");
+    assert_eq!(chosen.user.email, None);
     assert_eq!(judge_text(&but(json!({})), &other).err(), Some(NOBODY), "sub is not the user's id there");
     assert_eq!(judge_text(&but(json!({"username": "a\tb"})), &other).err(), Some(CONTROL));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use flag_schedules::domain::time::Timestamp;
 use flag_schedules::error::BoxError;
-use flag_schedules::http::keys::{FIRST_FETCH_INTERVAL, KeySource, Keys, REFRESH_INTERVAL};
+use flag_schedules::http::keys::{FIRST_FETCH_INTERVAL, KeySetCache, KeySource, REFRESH_INTERVAL};
 use flag_schedules::http::problem::RETRY_AFTER_SECONDS;
 use flag_schedules::ports::clock::Clock;
 use flag_schedules::ports::key_server::KeyServer;
@@ -50,7 +50,7 @@ impl KeyServer for Bench {
 
 impl Bench {
     /// A server that is down, and keys that are to come from it.
-    fn new() -> (Arc<Self>, Arc<Keys>) {
+    fn new() -> (Arc<Self>, Arc<KeySetCache>) {
         let bench = Arc::new(Self {
             now: Mutex::new(Timestamp::parse("2026-02-09T09:00:00Z").unwrap()),
             answer: Mutex::default(),
@@ -59,15 +59,15 @@ impl Bench {
             takes: Mutex::default(),
         });
         let source = KeySource::Url("https://id.example.test/jwks.json".to_owned());
-        let keys = Keys::new(source, Arc::clone(&bench) as _, Arc::clone(&bench) as _);
+        let keys = KeySetCache::new(source, Arc::clone(&bench) as _, Arc::clone(&bench) as _);
         (bench, Arc::new(keys))
     }
 
     /// A server with these keys, which have been fetched.
-    async fn with(keys: &harness::tokens::Keys) -> (Arc<Self>, Arc<Keys>) {
+    async fn with(keys: &harness::tokens::Keys) -> (Arc<Self>, Arc<KeySetCache>) {
         let (bench, source) = Self::new();
         bench.serve(&[keys]);
-        assert!(source.for_key(keys.kid()).await.is_some_and(|set| set.knows(keys.kid())));
+        assert!(source.key_set_for(keys.kid()).await.is_some_and(|set| set.knows(keys.kid())));
         assert_eq!(bench.asked(), 1);
         (bench, source)
     }
@@ -104,8 +104,8 @@ impl Bench {
 const A_MILLISECOND: chrono::TimeDelta = chrono::TimeDelta::milliseconds(1);
 
 /// Whether a key id is found.
-async fn finds(source: &Keys, id: &str) -> bool {
-    source.for_key(id).await.is_some_and(|set| set.knows(id))
+async fn finds(source: &KeySetCache, id: &str) -> bool {
+    source.key_set_for(id).await.is_some_and(|set| set.knows(id))
 }
 
 #[tokio::test]
@@ -128,11 +128,11 @@ async fn keys_that_were_given_are_never_fetched() {
     let (bench, _) = Bench::new();
     let keys = harness::tokens::Keys::generate();
     let source =
-        Keys::new(KeySource::Inline(keys_of(&keys)), Arc::clone(&bench) as _, Arc::clone(&bench) as _);
+        KeySetCache::new(KeySource::Inline(keys_of(&keys)), Arc::clone(&bench) as _, Arc::clone(&bench) as _);
 
     assert!(finds(&source, keys.kid()).await);
     assert!(!finds(&source, "unknown").await);
-    assert!(source.for_key("unknown").await.is_some(), "there are keys, only not this one");
+    assert!(source.key_set_for("unknown").await.is_some(), "there are keys, only not this one");
 
     assert_eq!(bench.asked(), 0);
 }
@@ -210,11 +210,11 @@ async fn without_any_keys_the_next_attempt_is_made_when_callers_are_told_to_come
 
     for attempt in 1..=5 {
         for _ in 0..10 {
-            assert!(source.for_key(keys.kid()).await.is_none());
+            assert!(source.key_set_for(keys.kid()).await.is_none());
         }
         assert_eq!(bench.asked(), attempt);
         bench.pass(FIRST_FETCH_INTERVAL - A_MILLISECOND);
-        assert!(source.for_key(keys.kid()).await.is_none());
+        assert!(source.key_set_for(keys.kid()).await.is_none());
         assert_eq!(bench.asked(), attempt, "not a millisecond before");
         bench.pass(A_MILLISECOND);
     }
@@ -249,7 +249,7 @@ async fn those_who_waited_for_a_slow_failure_do_not_fetch_one_after_the_other() 
     let (bench, source) = Bench::new();
     *bench.takes.lock().unwrap() = FIRST_FETCH_INTERVAL * 2;
 
-    let found = timeout(LIMIT, join_all((0..50).map(|_| source.for_key("1")))).await.unwrap();
+    let found = timeout(LIMIT, join_all((0..50).map(|_| source.key_set_for("1")))).await.unwrap();
 
     assert!(found.iter().all(Option::is_none));
     assert_eq!(bench.asked(), 1);
@@ -282,13 +282,16 @@ async fn a_request_that_is_given_up_during_a_fetch_leaves_nothing_locked() {
     bench.serve(&[&keys]);
     bench.answers.forget_permits(1_000);
     {
-        let mut given_up = std::pin::pin!(source.for_key(keys.kid()));
+        let mut given_up = std::pin::pin!(source.key_set_for(keys.kid()));
         assert!(timeout(Duration::ZERO, &mut given_up).await.is_err());
     }
     assert_eq!(bench.asked(), 1);
     bench.answers.add_permits(1_000);
 
-    assert!(source.for_key(keys.kid()).await.is_none(), "an attempt all the same: the next one has to wait");
+    assert!(
+        source.key_set_for(keys.kid()).await.is_none(),
+        "an attempt all the same: the next one has to wait"
+    );
     bench.pass(FIRST_FETCH_INTERVAL);
     assert!(finds(&source, keys.kid()).await);
     assert_eq!(bench.asked(), 2);

@@ -109,15 +109,16 @@ impl<'a> Sender<'a> {
     ) {
         let (mut fit, oversized): (Vec<_>, Vec<_>) =
             outgoing.into_iter().partition(|(_, event)| weight(event) <= MAX_BYTES);
-        for (sent, event) in oversized {
+        for (outgoing, event) in oversized {
             let limit = MAX_BYTES - EVENT_OVERHEAD;
-            outcomes[sent.index] = sent.dead(&event, &format!("the event is larger than {limit} bytes"));
+            outcomes[outgoing.index] =
+                outgoing.dead(&event, &format!("the event is larger than {limit} bytes"));
         }
         let now = self.trail.clock.now().to_utc().timestamp_millis();
-        for (sent, event) in &mut fit {
+        for (outgoing, event) in &mut fit {
             // Times before 1970 would make the whole batch invalid.
-            sent.refused_before |= event.timestamp_ms < 0;
-            if sent.refused_before {
+            outgoing.refused_before |= event.timestamp_ms < 0;
+            if outgoing.refused_before {
                 event.timestamp_ms = now;
             }
         }
@@ -126,16 +127,16 @@ impl<'a> Sender<'a> {
         let (for_their_time, others): (Vec<_>, Vec<_>) =
             first.into_iter().partition(|(.., rejection)| matches!(rejection, Rejection::Timestamp));
         let now = self.trail.clock.now().to_utc().timestamp_millis();
-        let again = for_their_time.into_iter().map(|(mut sent, mut event, _)| {
-            outcomes[sent.index] = DeliveryOutcome::Refused;
+        let again = for_their_time.into_iter().map(|(mut outgoing, mut event, _)| {
+            outcomes[outgoing.index] = DeliveryOutcome::Refused;
             event.timestamp_ms = now;
-            sent.refused_before = true;
-            (sent, event)
+            outgoing.refused_before = true;
+            (outgoing, event)
         });
         let again = again.collect();
         let second = self.send_ordered(again, outcomes, &mut stats, until).await;
 
-        for (sent, event, rejection) in others.into_iter().chain(second) {
+        for (outgoing, event, rejection) in others.into_iter().chain(second) {
             let reason = match rejection {
                 Rejection::Timestamp | Rejection::TimeOfSending => {
                     "CloudWatch Logs refused the event even with the time of sending".to_owned()
@@ -143,14 +144,14 @@ impl<'a> Sender<'a> {
                 Rejection::Invalid(error) => chain(error.as_ref()),
             };
             if stats.accepted {
-                outcomes[sent.index] = sent.dead(&event, &reason);
+                outcomes[outgoing.index] = outgoing.dead(&event, &reason);
             } else {
                 tracing::warn!(
-                    event_id = %sent.event_id.0,
+                    event_id = %outgoing.event_id.0,
                     reason,
                     "CloudWatch Logs refused an audit event, and accepted no other; it is kept"
                 );
-                outcomes[sent.index] = DeliveryOutcome::Kept;
+                outcomes[outgoing.index] = DeliveryOutcome::Kept;
             }
         }
     }
@@ -174,7 +175,7 @@ impl<'a> Sender<'a> {
             match self.put(&send.events[range.clone()], until).await {
                 Ok(rejected) => {
                     stats.accepted |= rejected.len() < range.len();
-                    send.accept(range, &rejected, outcomes);
+                    send.record_response(range, &rejected, outcomes);
                 }
                 Err(PutError::Invalid(error)) => {
                     stats.refusals += 1;
@@ -192,8 +193,8 @@ impl<'a> Sender<'a> {
                 Err(error @ (PutError::Unavailable(_) | PutError::Ambiguous(_))) => {
                     self.stopped.store(true, Ordering::Relaxed);
                     if matches!(error, PutError::Ambiguous(_)) {
-                        let places = send.outgoing[range.clone()].iter().map(|sent| sent.index);
-                        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).extend(places);
+                        let indexes = send.outgoing[range.clone()].iter().map(|outgoing| outgoing.index);
+                        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).extend(indexes);
                     }
                     tracing::warn!(
                         error = chain(&error),
@@ -212,26 +213,26 @@ impl<'a> Sender<'a> {
         self.sent.store(true, Ordering::Relaxed);
         let began = Instant::now();
         // Also if this future is dropped before the response.
-        let silent = std::mem::replace(&mut self.trail.invocation().silent, true);
+        let before = std::mem::replace(&mut self.trail.invocation().may_duplicate, true);
         let result = self.trail.log.put(batch, until).await;
         let mut invocation = self.trail.invocation();
         if !matches!(result, Err(PutError::Ambiguous(_))) {
-            invocation.silent = silent;
+            invocation.may_duplicate = before;
             invocation.slowest = invocation.slowest.max(began.elapsed());
         }
         result
     }
 
-    /// Whether another call may be made: the log has not fallen silent, and there is time for a response. A call that is
+    /// Whether another call may be made: no outcome is unknown, and there is time for a response. A call that is
     /// cut short may have stored its events.
     fn has_time(&self, until: Instant) -> bool {
-        !self.trail.is_silent() && Instant::now() + self.trail.time_for_an_answer() < until
+        !self.trail.may_duplicate() && Instant::now() + self.trail.time_for_an_answer() < until
     }
 }
 
 impl AuditTrail {
-    pub(super) fn is_silent(&self) -> bool {
-        self.invocation().silent
+    pub(super) fn may_duplicate(&self) -> bool {
+        self.invocation().may_duplicate
     }
 
     /// How long a response may take, by those received in this invocation.

@@ -20,7 +20,7 @@ use render::log_event;
 use crate::domain::audit_event::{AuditEvent, EventId};
 use crate::ports::audit_log::{AuditLog, LogEvent};
 use crate::ports::clock::Clock;
-use crate::ports::outbox::{AuditOutbox, EventJournal};
+use crate::ports::outbox::{AuditOutbox, FallbackLog};
 
 /// Capacity of the queue of stored events; the sweep delivers what does not fit.
 const MAX_STORED: usize = 100_000;
@@ -37,7 +37,7 @@ pub struct AuditTrail {
 #[derive(Debug, Default)]
 struct Queue {
     /// Events in the outbox.
-    stored: VecDeque<EventId>,
+    in_outbox: VecDeque<EventId>,
     /// Events without an outbox row, oldest first.
     direct: VecDeque<DirectEvent>,
 }
@@ -57,8 +57,8 @@ struct DirectEvent {
 /// How the audit log responded in this invocation.
 #[derive(Debug, Default)]
 struct Invocation {
-    /// A call got no response, so anything sent now could be a copy.
-    silent: bool,
+    /// The outcome of an earlier call is unknown, so anything sent now could be a copy.
+    may_duplicate: bool,
     /// The longest response time.
     slowest: Duration,
 }
@@ -76,16 +76,16 @@ impl AuditTrail {
     }
 
     /// Queues an event that is in the outbox for the next flush.
-    pub fn enqueue_stored(&self, event_id: EventId) {
+    pub fn enqueue_outbox_event(&self, event_id: EventId) {
         let mut queue = self.queue();
-        queue.stored.push_back(event_id);
-        if queue.stored.len() > MAX_STORED {
-            queue.stored.pop_front();
+        queue.in_outbox.push_back(event_id);
+        if queue.in_outbox.len() > MAX_STORED {
+            queue.in_outbox.pop_front();
         }
     }
 
     /// Queues events without an outbox row for the next flush. Unbounded.
-    pub fn enqueue_direct(&self, events: Vec<AuditEvent>) {
+    pub fn enqueue_direct_events(&self, events: Vec<AuditEvent>) {
         let direct = events.into_iter().map(|event| DirectEvent {
             event_id: event.event_id,
             event: log_event(&event),
@@ -107,7 +107,7 @@ impl AuditTrail {
     }
 }
 
-impl EventJournal for AuditTrail {
+impl FallbackLog for AuditTrail {
     fn log_in_full(&self, event: &AuditEvent, reason: &str) {
         tracing::error!(
             event_id = %event.event_id.0,

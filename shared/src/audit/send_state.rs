@@ -88,7 +88,7 @@ impl SendState {
     }
 
     /// Applies the response to a batch.
-    pub(super) fn accept(
+    pub(super) fn record_response(
         &mut self,
         range: Range<usize>,
         rejected: &[usize],

@@ -73,8 +73,8 @@ impl AuditTrail {
         loop {
             let stored: Vec<EventId> = {
                 let mut queue = self.queue();
-                let count = queue.stored.len().min(HOLD.into());
-                queue.stored.drain(..count).collect()
+                let count = queue.in_outbox.len().min(HOLD.into());
+                queue.in_outbox.drain(..count).collect()
             };
             if stored.is_empty() {
                 return total;
@@ -84,7 +84,7 @@ impl AuditTrail {
             total.add(delivery.map(|delivery| delivery.counts).unwrap_or_default());
             if stopped {
                 // The sweep delivers them.
-                self.queue().stored.clear();
+                self.queue().in_outbox.clear();
                 return total;
             }
         }
@@ -141,7 +141,8 @@ impl AuditTrail {
         // Events that CloudWatch Logs rejected without accepting any others must not block the rest.
         let mut except = Vec::new();
         let mut fruitless = 0;
-        while !self.is_silent() && Instant::now() + CALL_RESERVE.max(self.time_for_an_answer()) < deadline {
+        while !self.may_duplicate() && Instant::now() + CALL_RESERVE.max(self.time_for_an_answer()) < deadline
+        {
             let which = Selection::OlderThan { age: SWEEP_AGE, limit: HOLD, except: &except };
             let Some(DeliveryResult { counts, stopped, kept }) = self.deliver(which, deadline).await else {
                 break;
@@ -170,7 +171,7 @@ impl AuditTrail {
             Err(error) => {
                 if sender.sent() {
                     // Some events are stored, but their rows still exist.
-                    self.invocation().silent = true;
+                    self.invocation().may_duplicate = true;
                 }
                 tracing::warn!(
                     error = chain(&error),

@@ -57,7 +57,7 @@ impl Bench {
             old: false,
         };
         let id = row.id;
-        self.trail.enqueue_stored(id);
+        self.trail.enqueue_outbox_event(id);
         self.outbox.rows.lock().unwrap().push(row);
         id
     }
@@ -289,7 +289,7 @@ async fn an_event_without_an_outbox_row_is_sent_directly_and_again_until_it_is_t
     let bench = Bench::new(down);
     let id = EventId::new();
     let event = AuditEvent::of(id, EventType::Created, context(EventType::Created), &schedule()).unwrap();
-    bench.trail.enqueue_direct(vec![event]);
+    bench.trail.enqueue_direct_events(vec![event]);
 
     bench.flush().await;
     assert!(bench.delivered().is_empty());

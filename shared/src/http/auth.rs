@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lambda_http::http::HeaderMap;
 
-use super::keys::Keys;
+use super::keys::KeySetCache;
 use super::problem::Problem;
 use super::request::Request;
 use super::token::{ClaimSettings, TokenError, check_claims, check_header, check_signature};
@@ -12,14 +12,14 @@ use crate::domain::admin::Caller;
 use crate::ports::clock::Clock;
 
 pub struct Authenticator {
-    keys: Keys,
+    keys: KeySetCache,
     claims: ClaimSettings,
     clock: Arc<dyn Clock>,
 }
 
 impl Authenticator {
     #[must_use]
-    pub fn new(keys: Keys, claims: ClaimSettings, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(keys: KeySetCache, claims: ClaimSettings, clock: Arc<dyn Clock>) -> Self {
         Self { keys, claims, clock }
     }
 
@@ -27,14 +27,14 @@ impl Authenticator {
     pub async fn authenticate(&self, request: &Request) -> Result<Caller, Problem> {
         let token = bearer(&request.headers)?;
         let unverified = check_header(token).map_err(refused)?;
-        let keys = self.keys.for_key(&unverified.key_id).await.ok_or(Problem::KeysUnavailable)?;
+        let keys = self.keys.key_set_for(&unverified.key_id).await.ok_or(Problem::KeysUnavailable)?;
         let signed = check_signature(&unverified, &keys).map_err(refused)?;
         let identity = check_claims(&signed, &self.claims, self.clock.now()).map_err(refused)?;
         if !identity.is_admin {
-            tracing::info!(user_id = identity.admin.user_id, "refused: not an admin");
+            tracing::info!(user_id = identity.user.user_id, "refused: not an admin");
             return Err(Problem::NotAdmin);
         }
-        Ok(Caller { admin: identity.admin, call: request.call.clone() })
+        Ok(Caller { admin: identity.user, call: request.call.clone() })
     }
 }
 

@@ -13,13 +13,13 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
 const FIELDS: [&str; 4] = ["scheduled_at", "updates", "apply_by", "reason"];
 
-/// Adds every error to `errors`. With `not_before`, a time that is not later, or too far ahead, is rejected early by
+/// Adds every error to `errors`. With `check_against`, a time that is not later, or too far ahead, is rejected early by
 /// the function's clock; without it, only the database's clock decides.
 pub(super) fn new_schedule(
     value: &Value,
     flag: Option<FlagAddress>,
     idempotency_key: Option<IdempotencyKey>,
-    not_before: Option<Timestamp>,
+    check_against: Option<Timestamp>,
     errors: &mut Vec<InputError>,
 ) -> Option<NewSchedule> {
     let Value::Object(fields) = value else {
@@ -27,7 +27,7 @@ pub(super) fn new_schedule(
         return None;
     };
     errors.extend(unknown_fields(fields, &FIELDS));
-    let scheduled_at = scheduled_at(fields, not_before, errors);
+    let scheduled_at = scheduled_at(fields, check_against, errors);
     let updates = updates(fields, errors);
     let apply_by = apply_by(fields, scheduled_at, errors);
     let reason = reason(fields, errors);
@@ -62,7 +62,7 @@ fn unknown_fields(fields: &Map<String, Value>, known: &[&str]) -> Vec<InputError
 
 fn scheduled_at(
     fields: &Map<String, Value>,
-    not_before: Option<Timestamp>,
+    check_against: Option<Timestamp>,
     errors: &mut Vec<InputError>,
 ) -> Option<Timestamp> {
     let mut reject = |detail: String| errors.push(InputError::in_body(&["scheduled_at"], detail));
@@ -74,7 +74,7 @@ fn scheduled_at(
         reject(NOT_A_TIME.to_owned());
         return None;
     };
-    match not_before {
+    match check_against {
         Some(now) if time <= now => reject(format!("must be later than now ({now})")),
         Some(now) if time.since(now) > TimeDelta::days(MAX_DAYS_AHEAD) => {
             reject(format!("must be at most {MAX_DAYS_AHEAD} days ahead"));
@@ -144,13 +144,13 @@ mod tests {
     use super::*;
     use crate::domain::flag::{Environment, FlagKey};
 
-    fn new_schedule(value: &Value, not_before: Option<Timestamp>) -> Result<NewSchedule, Vec<InputError>> {
+    fn new_schedule(value: &Value, check_against: Option<Timestamp>) -> Result<NewSchedule, Vec<InputError>> {
         let flag = FlagAddress {
             key: FlagKey::parse("new-checkout".to_owned()).unwrap(),
             environment: Environment::default(),
         };
         let mut errors = Vec::new();
-        let schedule = super::new_schedule(value, Some(flag), None, not_before, &mut errors);
+        let schedule = super::new_schedule(value, Some(flag), None, check_against, &mut errors);
         schedule.filter(|_| errors.is_empty()).ok_or(errors)
     }
 

@@ -143,7 +143,7 @@ fn usable(value: &Value) -> Option<Key> {
     (!algorithms.is_empty()).then_some(Key { id, algorithms, key })
 }
 
-pub struct Keys {
+pub struct KeySetCache {
     current: RwLock<Option<Arc<KeySet>>>,
     server: Option<(String, Arc<dyn KeyServer>)>,
     /// Wall-clock time, because it advances while Lambda has frozen the environment; a monotonic clock may not.
@@ -152,7 +152,7 @@ pub struct Keys {
     last_fetch: tokio::sync::Mutex<Option<Timestamp>>,
 }
 
-impl Keys {
+impl KeySetCache {
     /// Fetches nothing yet.
     #[must_use]
     pub fn new(source: KeySource, server: Arc<dyn KeyServer>, clock: Arc<dyn Clock>) -> Self {
@@ -165,7 +165,7 @@ impl Keys {
 
     /// The key set to look `id` up in, refetched if it does not contain `id`; `None` if there are no keys at all. A
     /// failed fetch leaves the current keys in place.
-    pub async fn for_key(&self, id: &str) -> Option<Arc<KeySet>> {
+    pub async fn key_set_for(&self, id: &str) -> Option<Arc<KeySet>> {
         let known = self.current();
         if known.as_ref().is_some_and(|set| set.knows(id)) {
             return known;

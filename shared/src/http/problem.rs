@@ -87,7 +87,7 @@ impl Problem {
                 ScheduleError::NotInTime { .. } => StatusCode::BAD_REQUEST,
                 ScheduleError::Store(StoreError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
                 ScheduleError::Store(StoreError::Rejected { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
-                ScheduleError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_)) => {
+                ScheduleError::Store(StoreError::Corrupt { .. } | StoreError::Internal(_)) => {
                     StatusCode::INTERNAL_SERVER_ERROR
                 }
             },
@@ -113,7 +113,9 @@ impl Problem {
                 ScheduleError::NotInTime { .. } => "invalid_request",
                 ScheduleError::Store(StoreError::Unavailable(_)) => "service_unavailable",
                 ScheduleError::Store(StoreError::Rejected { .. }) => "rejected_by_database",
-                ScheduleError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_)) => "internal_error",
+                ScheduleError::Store(StoreError::Corrupt { .. } | StoreError::Internal(_)) => {
+                    "internal_error"
+                }
             },
             Self::KeysUnavailable | Self::TooSlow => "service_unavailable",
             Self::Bug(_) => "internal_error",
@@ -134,6 +136,7 @@ impl Problem {
             "unsupported_media_type" => "The content type is not supported",
             "rejected_by_database" => "The database rejected the schedule",
             "service_unavailable" => "The service is not available",
+            // `internal_error`
             _ => "Something went wrong",
         }
     }
@@ -160,22 +163,22 @@ impl Problem {
             Self::Service(ScheduleError::KeyReused) => {
                 "This `Idempotency-Key` belongs to another change of this flag; use a new key for a new change.".into()
             }
-            Self::Service(ScheduleError::NotInTime { .. }) => Self::Invalid(self.faults()).detail(),
+            Self::Service(ScheduleError::NotInTime { .. }) => Self::Invalid(self.input_errors()).detail(),
             Self::Service(ScheduleError::Store(StoreError::Rejected { message, .. })) => {
                 format!("A constraint or a trigger of the database rejected it: {message}")
             }
             Self::Service(ScheduleError::Store(StoreError::Unavailable(_))) | Self::KeysUnavailable | Self::TooSlow => {
                 format!("Try again in {RETRY_AFTER_SECONDS} seconds.")
             }
-            Self::Service(ScheduleError::Store(StoreError::Corrupt { .. } | StoreError::Refused(_))) | Self::Bug(_) => {
+            Self::Service(ScheduleError::Store(StoreError::Corrupt { .. } | StoreError::Internal(_))) | Self::Bug(_) => {
                 "This is a fault of the service. If it stays, report it with the `request_id`.".into()
             }
         }
     }
 
-    fn faults(&self) -> Vec<InputError> {
+    fn input_errors(&self) -> Vec<InputError> {
         match self {
-            Self::Invalid(faults) => faults.clone(),
+            Self::Invalid(errors) => errors.clone(),
             Self::MalformedRequest(error) => vec![InputError::in_body(&[], error.to_string())],
             Self::Service(ScheduleError::NotInTime { database_now }) => vec![InputError::in_body(
                 &["scheduled_at"],
@@ -216,7 +219,7 @@ impl Problem {
 
     #[must_use]
     pub fn view(self, request_id: &str) -> ProblemView {
-        let errors = self.faults();
+        let errors = self.input_errors();
         ProblemView {
             r#type: format!("urn:flag-schedules:problem:{}", self.code()),
             title: self.title(),

@@ -81,8 +81,8 @@ impl Request {
         let flag = input.flag();
         let key = input.idempotency_key();
         // A late retry is still a replay: given a key, the database looks it up before it checks the time.
-        let not_before = if key.is_some() { None } else { Some(now) };
-        let schedule = body::new_schedule(&body, flag, key, not_before, &mut input.errors);
+        let check_against = if key.is_some() { None } else { Some(now) };
+        let schedule = body::new_schedule(&body, flag, key, check_against, &mut input.errors);
         input.finish(schedule).map_err(Problem::Invalid)
     }
 

@@ -168,7 +168,7 @@ impl Audience {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    pub admin: Admin,
+    pub user: Admin,
     /// If false, the caller is authenticated but may do nothing.
     pub is_admin: bool,
 }
@@ -212,7 +212,7 @@ pub fn check_claims(
     }
     let is_admin = groups(all.get(&settings.groups_claim))
         .any(|group| settings.admin_groups.iter().any(|admin_group| admin_group == group));
-    Ok(Identity { admin: Admin { user_id: user_id.to_owned(), email: claims.email }, is_admin })
+    Ok(Identity { user: Admin { user_id: user_id.to_owned(), email: claims.email }, is_admin })
 }
 
 fn check_times(claims: &Claims, now: Timestamp) -> Result<(), TokenError> {

@@ -20,7 +20,7 @@ use crate::audit::AuditTrail;
 
 /// Limit for a delivery after a response.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
-/// Kept of an invocation's time when a delivery ends.
+/// Left of an invocation's time when a delivery ends.
 const FLUSH_RESERVE: Duration = Duration::from_millis(300);
 
 /// Handles an extension event: waits for the response of the invocation, then delivers its audit events.

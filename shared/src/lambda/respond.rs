@@ -18,7 +18,7 @@ use crate::http::views::Reply;
 
 /// Limit for a handler; the function's timeout must be higher.
 const HANDLER_LIMIT: Duration = Duration::from_secs(8);
-/// Kept of an invocation's time for the response of a handler that ran into its limit.
+/// Reserved at the end of an invocation for the response of a handler that ran into its limit.
 const RESPONSE_RESERVE: Duration = Duration::from_millis(500);
 
 /// Handles an event: never fails, never panics, never exceeds the invocation's deadline.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use super::outbox::EventJournal;
+use super::outbox::FallbackLog;
 use super::store_error::{Fault, StoreError};
 use crate::domain::apply::Outcome;
 use crate::domain::audit_event::{AuditEvent, EventContext, EventId};
@@ -12,113 +12,92 @@ use crate::domain::flag::FlagId;
 use crate::domain::schedule::ScheduleId;
 use crate::domain::time::StoredMicros;
 
-/// What is due.
 #[async_trait]
 pub trait DueStore: Send + Sync {
-    /// Claims flags with something due, [decides](crate::domain::apply::decide) what becomes of it, and stores flags,
-    /// schedules and events in one transaction. Never waits for a lock on a flag or a schedule: flags for which it would
-    /// have to are passed over and counted.
+    /// Claims flags with due schedules, [decides](crate::domain::apply::decide) the outcomes, and stores flags, schedules
+    /// and events in one transaction. Never waits for a lock on a flag or a schedule: locked flags are skipped and counted.
     async fn apply_batch(
         &self,
         request: &BatchRequest<'_>,
-        journal: &dyn EventJournal,
+        fallback_log: &dyn FallbackLog,
     ) -> Result<Batch, BatchFailure>;
 
-    /// Stores a batch of nothing, with events or without: an error is not about any schedule.
-    async fn check(&self, direct: bool, deadline: Instant) -> Result<(), StoreError>;
+    /// Stores an empty batch, with or without the outbox: an error is not about any schedule.
+    async fn check(&self, bypass_outbox: bool, deadline: Instant) -> Result<(), StoreError>;
 
-    /// Whether another tick is in the middle of a batch, and may hold what this one was looking for.
+    /// Whether another tick is processing a batch right now, and may hold the locks that this one needs.
     async fn is_another_tick_working(&self, tick: i32) -> Result<bool, StoreError>;
 
-    /// What is due by now and still pending.
     async fn still_due(&self) -> Result<StillDue, StoreError>;
 }
 
-/// A position in the order in which due schedules are claimed: `scheduled_at`, `created_at`, `id`.
+/// A position in the order in which due schedules are claimed. Rows without a `created_at` come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DuePosition {
-    /// `scheduled_at`.
     pub scheduled_at: StoredMicros,
-    /// `created_at`; rows without one come first.
     pub created_at: StoredMicros,
-    /// The schedule's id.
     pub id: ScheduleId,
 }
 
-/// Which due schedules one batch is to apply, and how.
 #[derive(Debug, Clone)]
 pub struct BatchRequest<'a> {
-    /// The tick, among those that run at the same time; never negative.
+    /// Identifies the tick among concurrent ones; never negative.
     pub tick: i32,
-    /// What is known of the events.
     pub context: &'a EventContext,
-    /// Only what comes after this position.
+    /// Only schedules after this position.
     pub after: Option<DuePosition>,
-    /// At most this many schedules.
+    /// Maximum number of schedules.
     pub limit: u16,
-    /// Flags to leave alone.
     pub skip: Vec<FlagId>,
-    /// Why the events do not go to the outbox but are handed back, if so.
-    pub direct: Option<String>,
-    /// A schedule to fail, and why: the database rejected it before.
+    /// Why events bypass the outbox; then they are logged in full, and returned to be sent directly.
+    pub bypass_outbox: Option<String>,
+    /// A schedule to fail, and the database's reason for rejecting it before. The other schedules of its flag wait.
     pub reject: Option<(ScheduleId, String)>,
-    /// When it must have ended.
     pub deadline: Instant,
 }
 
-/// What a batch did, committed.
+/// A committed batch.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// How far it came; `None` when nothing due lies beyond.
+    /// `None` when nothing due lies beyond.
     pub reached: Option<DuePosition>,
-    /// The schedules that reached their end.
     pub ended: Vec<Ended>,
-    /// Their events, if they were not to go to the outbox.
-    pub direct: Vec<AuditEvent>,
-    /// Flags that were passed over because somebody else holds a lock on them or on something due of them.
+    /// The events that bypassed the outbox.
+    pub direct_events: Vec<AuditEvent>,
+    /// Flags skipped because they, or due schedules of theirs, are locked by others.
     pub flags_locked: u64,
 }
 
-/// A schedule that reached its end in a tick.
+/// A schedule that was applied or failed.
 #[derive(Debug)]
 pub struct Ended {
-    /// The schedule.
     pub id: ScheduleId,
-    /// Its flag.
     pub flag_id: FlagId,
-    /// Its event.
     pub event_id: EventId,
-    /// What became of it.
     pub outcome: Outcome,
 }
 
-/// Why a batch was not stored. Nothing of it was.
+/// Why nothing of a batch was stored.
 #[derive(Debug)]
 pub struct BatchFailure {
-    /// What happened.
     pub error: StoreError,
-    /// What that means.
     pub fault: Fault,
-    /// What the batch had claimed, if it came that far.
+    /// `None` when the batch failed before it had claimed anything.
     pub claim: Option<Claim>,
 }
 
-/// What a batch has claimed.
+/// The due schedules that a batch has claimed.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim {
-    /// The position that it would have reached.
+    /// The position of the last one.
     pub end: DuePosition,
-    /// How many schedules that are.
     pub schedules: u16,
-    /// The first one, with its flag.
+    /// The first one that is not locked, with its flag.
     pub first: Option<(FlagId, ScheduleId)>,
 }
 
-/// What is due and still pending.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StillDue {
-    /// How many schedules.
     pub count: u64,
-    /// For how long the oldest has been due.
     pub oldest_age: Duration,
 }

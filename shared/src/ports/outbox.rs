@@ -32,7 +32,7 @@ pub trait EventSender: Send + Sync {
 }
 
 /// Records an event before its change is committed without an outbox row.
-pub trait EventJournal: Send + Sync {
+pub trait FallbackLog: Send + Sync {
     /// Logs the whole event, and why the outbox could not take it. Sends nothing.
     fn log_in_full(&self, event: &AuditEvent, reason: &str);
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use thiserror::Error;
 
-use super::outbox::EventJournal;
+use super::outbox::FallbackLog;
 use super::store_error::StoreError;
 use crate::domain::audit_event::{AuditEvent, EventDraft};
 use crate::domain::flag::FlagAddress;
@@ -17,7 +17,7 @@ pub trait ScheduleReader: Send + Sync {
 }
 
 /// Stores every change together with its audit event, or neither. Only when the outbox cannot be written, the change is
-/// stored alone: then the journal gets the whole event before the commit, and the caller gets [`EventRoute::Direct`].
+/// stored alone: then the fallback_log gets the whole event before the commit, and the caller gets [`EventRoute::Direct`].
 #[async_trait]
 pub trait ScheduleStore: Send + Sync {
     /// Stores a pending schedule, if the flag exists and the database's clock agrees with `scheduled_at`.
@@ -27,7 +27,7 @@ pub trait ScheduleStore: Send + Sync {
         id: ScheduleId,
         schedule: &NewSchedule,
         event: &EventDraft,
-        journal: &dyn EventJournal,
+        fallback_log: &dyn FallbackLog,
     ) -> Result<CreateOutcome, ScheduleError>;
 
     /// Cancels a schedule of that flag if it is pending; of concurrent calls, one succeeds. Idempotent in the event's id.
@@ -35,20 +35,20 @@ pub trait ScheduleStore: Send + Sync {
         &self,
         cancellation: &Cancellation,
         event: &EventDraft,
-        journal: &dyn EventJournal,
-    ) -> Result<Box<Stored>, ScheduleError>;
+        fallback_log: &dyn FallbackLog,
+    ) -> Result<Box<CommittedChange>, ScheduleError>;
 }
 
 #[derive(Debug)]
 pub enum CreateOutcome {
-    Created(Box<Stored>),
+    Created(Box<CommittedChange>),
     /// The idempotency key was used before for the same change: that schedule, in its current state.
     Replayed(Box<Schedule>),
 }
 
 /// A committed change.
 #[derive(Debug)]
-pub struct Stored {
+pub struct CommittedChange {
     pub schedule: Schedule,
     pub route: EventRoute,
 }

@@ -6,7 +6,7 @@ use crate::error::{BoxError, chain};
 
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The database is unreachable, out of connections, read-only, out of space, too slow, or deadlocked twice. The
+    /// The database is unreachable, out of connections, read-only, out of space, too slow, or deadlocked repeatedly. The
     /// request is fine and may succeed later.
     #[error("the database is not available")]
     Unavailable(#[source] BoxError),
@@ -31,7 +31,7 @@ pub enum StoreError {
     /// The database refused a statement for a reason that the service should have avoided: a bug, a missing permission,
     /// or an outdated schema.
     #[error("the database refused a statement")]
-    Refused(#[source] BoxError),
+    Internal(#[source] BoxError),
 }
 
 impl StoreError {
@@ -40,7 +40,7 @@ impl StoreError {
     pub fn reason(&self) -> String {
         match self {
             Self::Rejected { message, .. } => message.clone(),
-            Self::Unavailable(source) | Self::Refused(source) | Self::Corrupt { source, .. } => {
+            Self::Unavailable(source) | Self::Internal(source) | Self::Corrupt { source, .. } => {
                 chain(&**source)
             }
         }
@@ -59,7 +59,7 @@ pub enum Fault {
     /// A lock was not granted in time.
     Locked,
     /// The server cannot do it now: read-only, out of connections, memory or space, starting or shutting down.
-    Unavailable,
+    ServerUnavailable,
     /// The data was rejected: a constraint, a trigger with any code, a value out of range.
     Rejected,
     /// Anything else: a bug, a missing permission, an outdated schema, or a trigger that raises such a code.
@@ -76,6 +76,6 @@ impl Fault {
     /// Each further attempt may take as long.
     #[must_use]
     pub fn is_slow(self) -> bool {
-        !self.is_rejection() && self != Self::Unavailable
+        !self.is_rejection() && self != Self::ServerUnavailable
     }
 }

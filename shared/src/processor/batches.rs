@@ -12,7 +12,7 @@ use crate::domain::audit_event::{EventContext, EventId};
 use crate::domain::schedule::ScheduleId;
 use crate::error::chain;
 use crate::ports::due::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore};
-use crate::ports::outbox::EventJournal;
+use crate::ports::outbox::FallbackLog;
 use crate::ports::store_error::{Fault, StoreError};
 
 /// Most schedules in one batch: bounds memory and time, whatever is due.
@@ -35,7 +35,7 @@ const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
 /// The batches of one tick, oldest first, in passes over everything due.
 pub(super) struct Batches<'a> {
     store: Arc<dyn DueStore>,
-    journal: &'a dyn EventJournal,
+    fallback_log: &'a dyn FallbackLog,
     deadline: Instant,
     /// The next batch; skips the flags left to the next tick.
     pub(super) request: BatchRequest<'a>,
@@ -60,7 +60,7 @@ impl<'a> Batches<'a> {
     pub(super) fn new(
         store: Arc<dyn DueStore>,
         context: &'a EventContext,
-        journal: &'a dyn EventJournal,
+        fallback_log: &'a dyn FallbackLog,
         deadline: Instant,
     ) -> Self {
         let request = BatchRequest {
@@ -70,13 +70,13 @@ impl<'a> Batches<'a> {
             after: None,
             limit: BATCH,
             skip: Vec::new(),
-            direct: None,
+            bypass_outbox: None,
             reject: None,
             deadline,
         };
         Self {
             store,
-            journal,
+            fallback_log,
             deadline,
             request,
             divided: Vec::new(),
@@ -91,7 +91,7 @@ impl<'a> Batches<'a> {
     }
 
     /// Whether the last batch reached the end of what is due, so that the next one begins another pass.
-    pub(super) fn is_pass_over(&self) -> bool {
+    pub(super) fn is_at_pass_start(&self) -> bool {
         self.request.after.is_none()
     }
 
@@ -104,14 +104,14 @@ impl<'a> Batches<'a> {
         let part_limit = self.part_limit.unwrap_or(PART_LIMIT) + PART_LIMIT_EACH * self.request.limit.into();
         let limit = if self.divided.is_empty() { BATCH_LIMIT } else { part_limit };
         self.request.deadline = self.deadline.min(Instant::now() + limit);
-        let batch = match self.store.apply_batch(&self.request, self.journal).await {
+        let batch = match self.store.apply_batch(&self.request, self.fallback_log).await {
             Ok(batch) => batch,
             Err(failure) => return self.failed(failure).await.map(|()| None),
         };
         if !batch.ended.is_empty() {
             self.has_stored = true;
             // A batch that fails with the outbox and succeeds without it proves it broken: the rest of the tick bypasses it.
-            self.outbox = Some(self.request.direct.is_none());
+            self.outbox = Some(self.request.bypass_outbox.is_none());
         }
         for again in batch.ended.iter().filter(|ended| !self.ended.insert(ended.id)) {
             tracing::error!(schedule_id = %again.id, flag_id = %again.flag_id.0, "a schedule is pending again; its flag is left to the next tick");
@@ -134,7 +134,7 @@ impl<'a> Batches<'a> {
 
     /// Uses the outbox again, unless it is known to be broken.
     fn use_outbox_again(&mut self) {
-        self.request.direct.take_if(|_| self.outbox != Some(false));
+        self.request.bypass_outbox.take_if(|_| self.outbox != Some(false));
     }
 
     /// Chooses the next attempt. Possible causes are excluded one after the other, the cheapest first: something temporary,
@@ -174,7 +174,7 @@ impl<'a> Batches<'a> {
     /// Once for each batch: a lost connection, a deadlock, and a whole batch that may have been rejected for a temporary
     /// reason.
     async fn retry_unchanged(&mut self, fault: Fault) -> bool {
-        let is_whole = self.divided.is_empty() && self.request.direct.is_none();
+        let is_whole = self.divided.is_empty() && self.request.bypass_outbox.is_none();
         let is_temporary = matches!(fault, Fault::Lost | Fault::Conflict) || fault.is_rejection() && is_whole;
         if !is_temporary || std::mem::replace(&mut self.is_retry, true) {
             return false;
@@ -185,10 +185,10 @@ impl<'a> Batches<'a> {
         true
     }
 
-    /// The outbox may be at fault for the whole batch as long as nothing was stored; later only for the last remaining
-    /// schedule.
+    /// Before anything was stored, suspects the outbox for a whole batch; afterwards only for a lock that was not granted,
+    /// or for the last remaining schedule.
     fn try_without_outbox(&mut self, claim: &Claim, fault: Fault, error: &StoreError) -> bool {
-        if self.request.direct.is_some() || !(fault.is_rejection() || fault == Fault::Locked) {
+        if self.request.bypass_outbox.is_some() || !(fault.is_rejection() || fault == Fault::Locked) {
             return false;
         }
         let is_suspect = match self.outbox {
@@ -198,7 +198,7 @@ impl<'a> Batches<'a> {
         if claim.schedules > 1 && !is_suspect {
             return false;
         }
-        self.request.direct = Some(chain(error));
+        self.request.bypass_outbox = Some(chain(error));
         true
     }
 
@@ -224,11 +224,11 @@ impl<'a> Batches<'a> {
             self.request.skip.push(flag);
         }
         // Unless it is unavailable, the database works, and refuses this flag.
-        let is_unavailable = fault == Fault::Unavailable;
+        let is_unavailable = fault == Fault::ServerUnavailable;
         self.first_error.get_or_insert(if is_unavailable {
             error
         } else {
-            StoreError::Refused(error.into())
+            StoreError::Internal(error.into())
         });
         self.advance(Some(claim.end));
     }

@@ -17,9 +17,9 @@ use crate::ports::due::{Batch, DueStore, StillDue};
 use crate::ports::outbox::{AuditBacklog, AuditOutbox, DeliveryCounts};
 use batches::Batches;
 
-/// Kept of an invocation's time for delivering events, counting the backlog and responding.
+/// Reserved at the end of an invocation for delivering events, counting the backlog and responding.
 pub const RESERVE: Duration = Duration::from_secs(5);
-/// Kept of an invocation's time for responding.
+/// Reserved at the end of an invocation for responding.
 const RESPONSE_RESERVE: Duration = Duration::from_millis(500);
 
 /// A tick that could do nothing waits at most this long for others to release their locks.
@@ -103,7 +103,7 @@ impl Processor {
             if Instant::now() >= before(deadline, RESERVE) {
                 break true;
             }
-            if batches.is_pass_over() {
+            if batches.is_at_pass_start() {
                 report.flags_locked = 0;
             }
             let next = batches.next().await;
@@ -111,11 +111,11 @@ impl Processor {
             let Some(batch) = next? else { continue };
             report.flags_locked += batch.flags_locked;
             self.record_batch(batch, report).await;
-            if !batches.is_pass_over() {
+            if !batches.is_at_pass_start() {
                 continue;
             }
-            let ended = report.ended();
-            if ended > std::mem::replace(&mut ended_before_pass, ended) {
+            if report.ended() > ended_before_pass {
+                ended_before_pass = report.ended();
                 continue;
             }
             if !self.should_wait_for_locks(&batches, report, patience_ends).await? {
@@ -160,12 +160,12 @@ impl Processor {
     async fn record_batch(&self, batch: Batch, report: &mut TickReport) {
         for ended in &batch.ended {
             report.count(&ended.outcome);
-            if batch.direct.is_empty() {
-                self.audit.enqueue_stored(ended.event_id);
+            if batch.direct_events.is_empty() {
+                self.audit.enqueue_outbox_event(ended.event_id);
             }
         }
-        if !batch.direct.is_empty() {
-            self.audit.enqueue_direct(batch.direct);
+        if !batch.direct_events.is_empty() {
+            self.audit.enqueue_direct_events(batch.direct_events);
             let counts = self.audit.flush(Instant::now() + DIRECT_LIMIT).await;
             report.audit_delivered += count(counts.delivered);
         }

@@ -73,7 +73,7 @@ impl TickError {
         match self {
             Self::Store(StoreError::Unavailable(_)) => "DatabaseUnavailable",
             Self::Store(StoreError::Corrupt { .. }) => "CorruptRow",
-            Self::Store(StoreError::Refused(_) | StoreError::Rejected { .. }) => "DatabaseRefused",
+            Self::Store(StoreError::Internal(_) | StoreError::Rejected { .. }) => "DatabaseRefused",
             Self::AllLocked { .. } => "AllLocked",
             Self::OutOfTime => "OutOfTime",
         }

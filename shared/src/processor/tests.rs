@@ -19,7 +19,7 @@ use crate::domain::time::{StoredMicros, Timestamp};
 use crate::ports::audit_log::{AuditLog, LogEvent, PutError};
 use crate::ports::clock::Clock;
 use crate::ports::due::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, StillDue};
-use crate::ports::outbox::{AuditBacklog, AuditOutbox, DeliveryCounts, EventJournal, EventSender, Selection};
+use crate::ports::outbox::{AuditBacklog, AuditOutbox, DeliveryCounts, EventSender, FallbackLog, Selection};
 use crate::ports::store_error::{Fault, StoreError};
 
 /// What is the matter with a flag.
@@ -41,7 +41,7 @@ struct Memory {
     /// Due schedules: position, which is also the id, and flag.
     due: Mutex<BTreeSet<(u32, usize)>>,
     failed: Mutex<Vec<u32>>,
-    journal: Mutex<usize>,
+    fallback_log: Mutex<usize>,
     attempts: Mutex<u64>,
 }
 
@@ -57,7 +57,7 @@ impl Memory {
             outbox_works,
             due: Mutex::new(due),
             failed: Mutex::default(),
-            journal: Mutex::default(),
+            fallback_log: Mutex::default(),
             attempts: Mutex::default(),
         }
     }
@@ -112,7 +112,7 @@ impl DueStore for Memory {
     async fn apply_batch(
         &self,
         request: &BatchRequest<'_>,
-        journal: &dyn EventJournal,
+        fallback_log: &dyn FallbackLog,
     ) -> Result<Batch, BatchFailure> {
         *self.attempts.lock().unwrap() += 1;
         let mut due = self.due.lock().unwrap();
@@ -136,10 +136,10 @@ impl DueStore for Memory {
             first: rows.first().map(|(position, flag)| (flag_id(*flag), schedule_id(*position))),
         };
         let failure = |fault| {
-            let error = StoreError::Refused("no".into());
+            let error = StoreError::Internal("no".into());
             BatchFailure { error, fault, claim: Some(claim) }
         };
-        if request.direct.is_none() && !self.outbox_works && !rows.is_empty() {
+        if request.bypass_outbox.is_none() && !self.outbox_works && !rows.is_empty() {
             return Err(failure(Fault::Rejected));
         }
         for (position, flag) in &rows {
@@ -166,11 +166,11 @@ impl DueStore for Memory {
             };
             due.remove(&(position, flag));
             let event_id = EventId::new();
-            if let Some(reason) = &request.direct {
+            if let Some(reason) = &request.bypass_outbox {
                 let event = event(event_id, request.context);
-                journal.log_in_full(&event, reason);
-                *self.journal.lock().unwrap() += 1;
-                batch.direct.push(event);
+                fallback_log.log_in_full(&event, reason);
+                *self.fallback_log.lock().unwrap() += 1;
+                batch.direct_events.push(event);
             }
             batch.ended.push(crate::ports::due::Ended {
                 id: schedule_id(position),
@@ -182,8 +182,12 @@ impl DueStore for Memory {
         Ok(batch)
     }
 
-    async fn check(&self, direct: bool, _: Instant) -> Result<(), StoreError> {
-        if direct || self.outbox_works { Ok(()) } else { Err(StoreError::Refused("no outbox".into())) }
+    async fn check(&self, bypass_outbox: bool, _: Instant) -> Result<(), StoreError> {
+        if bypass_outbox || self.outbox_works {
+            Ok(())
+        } else {
+            Err(StoreError::Internal("no outbox".into()))
+        }
     }
 
     async fn is_another_tick_working(&self, _: i32) -> Result<bool, StoreError> {
@@ -252,7 +256,7 @@ fn kind() -> impl Strategy<Value = Fault> {
         Just(Fault::TooSlow),
         Just(Fault::Locked),
         Just(Fault::Rejected),
-        Just(Fault::Unavailable),
+        Just(Fault::ServerUnavailable),
     ]
 }
 
@@ -298,7 +302,7 @@ proptest! {
         prop_assert_eq!(report.flags_locked, flags.iter().filter(|(state, _)| *state == Flag::Locked).count() as u64);
         if !outbox_works {
             prop_assert_eq!(sent as u64, report.ended());
-            prop_assert!(*memory.journal.lock().unwrap() >= sent);
+            prop_assert!(*memory.fallback_log.lock().unwrap() >= sent);
         }
         let attempts = *memory.attempts.lock().unwrap();
         let total: u32 = flags.iter().map(|(_, count)| count).sum();
@@ -312,7 +316,7 @@ fn a_tick_that_could_do_nothing_says_why() {
     let of = |flag| tick(&Arc::new(Memory::new(vec![(flag, 2); 3], true))).0;
 
     assert!(matches!(of(Flag::Locked), Err(TickError::AllLocked { flags: 3 })));
-    for kind in [Fault::TooSlow, Fault::Unavailable, Fault::Rejected] {
+    for kind in [Fault::TooSlow, Fault::ServerUnavailable, Fault::Rejected] {
         assert!(matches!(of(Flag::FailsForGood(kind)), Err(TickError::Store(_))), "{kind:?}");
     }
     let nothing_due = tick(&Arc::new(Memory::new(Vec::new(), true))).0;

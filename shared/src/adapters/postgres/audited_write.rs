@@ -14,8 +14,8 @@ use super::retry::Retry;
 use super::rows::field;
 use crate::domain::audit_event::EventDraft;
 use crate::domain::schedule::Schedule;
-use crate::ports::outbox::EventJournal;
-use crate::ports::schedules::{EventRoute, Stored};
+use crate::ports::outbox::FallbackLog;
+use crate::ports::schedules::{CommittedChange, EventRoute};
 use crate::ports::store_error::{Fault, StoreError};
 
 const TRANSACTION_STATUS: &str = include_str!("sql/transaction_status.sql");
@@ -64,7 +64,7 @@ pub(super) struct AuditedWrite<'a> {
 
 pub(super) struct WriteResult {
     pub(super) row: Row,
-    pub(super) stored: Option<Box<Stored>>,
+    pub(super) stored: Option<Box<CommittedChange>>,
 }
 
 impl AuditedWrite<'_> {
@@ -75,7 +75,7 @@ impl AuditedWrite<'_> {
         route: impl FnOnce(&Schedule) -> Result<EventRoute, StoreError>,
     ) -> Result<WriteResult, StoreError> {
         let stored = match (self.stored)(&row)? {
-            Some(schedule) => Some(Box::new(Stored { route: route(&schedule)?, schedule })),
+            Some(schedule) => Some(Box::new(CommittedChange { route: route(&schedule)?, schedule })),
             None => None,
         };
         Ok(WriteResult { row, stored })
@@ -88,7 +88,7 @@ impl Postgres {
     pub(super) async fn write_audited(
         &self,
         write: &AuditedWrite<'_>,
-        journal: &dyn EventJournal,
+        fallback_log: &dyn FallbackLog,
     ) -> Result<WriteResult, QueryError> {
         let context = Json(&write.event.context);
         let params = |lost: bool| -> Vec<Param<'_>> {
@@ -99,15 +99,10 @@ impl Postgres {
         };
         let mut retry = Retry::new();
         let error = loop {
-            let sql = write.statement.with_event();
-            match self.connections.query_once(sql, &params(retry.lost), &Ok, retry.deadline).await {
-                Ok(rows) => {
-                    let result = write.result(only(rows)?, |_| Ok(EventRoute::Outbox))?;
-                    if result.stored.is_some() || !retry.may_look_again() {
-                        return Ok(result);
-                    }
-                }
-                Err(error) if retry.may_repeat_write(&error) => {}
+            match self.write_with_outbox(write, &params(retry.lost), retry.deadline).await {
+                Ok(result) if result.stored.is_none() && retry.may_look_again() => continue,
+                Ok(result) => return Ok(result),
+                Err(error) if retry.may_repeat_write(&error) => continue,
                 Err(error) => break error,
             }
         };
@@ -117,11 +112,11 @@ impl Postgres {
         let reason = error.message();
         loop {
             match self
-                .write_without_outbox(write, &params(retry.lost), &reason, retry.deadline, journal)
+                .write_without_outbox(write, &params(retry.lost), &reason, retry.deadline, fallback_log)
                 .await
             {
                 Ok(result) => return Ok(result),
-                Err(again) if retry.may_repeat_write(&again) => {}
+                Err(again) if retry.may_repeat_write(&again) => continue,
                 // The same with and without the outbox: report the first error.
                 Err(again) if again.fault() == error.fault() => return Err(retry.conclude(error)),
                 Err(again) => return Err(retry.conclude(again)),
@@ -133,7 +128,7 @@ impl Postgres {
     /// lock is probed; other errors do not say which table caused them.
     async fn may_be_outbox(&self, error: &QueryError, deadline: Instant) -> bool {
         match error.fault() {
-            Fault::Lost | Fault::Conflict | Fault::TooSlow | Fault::Unavailable => false,
+            Fault::Lost | Fault::Conflict | Fault::TooSlow | Fault::ServerUnavailable => false,
             Fault::Locked => self.is_outbox_locked(deadline).await,
             Fault::Rejected | Fault::Other => matches!(error, QueryError::Driver(_)),
         }
@@ -148,8 +143,18 @@ impl Postgres {
             Ok::<_, QueryError>(locked)
         });
         let probed = probe.await;
-        let locked = self.connections.finish(client, probed, "asking for a lock").await;
+        let locked = self.connections.release(client, probed, "asking for a lock").await;
         matches!(locked, Ok(Err(error)) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
+    }
+
+    async fn write_with_outbox(
+        &self,
+        write: &AuditedWrite<'_>,
+        params: &Params<'_>,
+        deadline: Instant,
+    ) -> Result<WriteResult, QueryError> {
+        let rows = self.connections.query_once(write.statement.with_event(), params, &Ok, deadline).await?;
+        Ok(write.result(only(rows)?, |_| Ok(EventRoute::Outbox))?)
     }
 
     async fn write_without_outbox(
@@ -158,33 +163,33 @@ impl Postgres {
         params: &Params<'_>,
         reason: &str,
         deadline: Instant,
-        journal: &dyn EventJournal,
+        fallback_log: &dyn FallbackLog,
     ) -> Result<WriteResult, QueryError> {
         let mut client = self.connections.get(deadline).await?;
-        let mut committing = None;
+        let mut prepared = None;
         let writing = async {
             let transaction = begin(&mut client).await?;
             let row = transaction.query_typed_one(&write.statement.alone(), params).await?;
             let transaction_id = field(&row, "transaction_id")?;
             let result = write.result(row, |schedule| {
                 let event = write.event.complete(schedule);
-                let event = event.map_err(|error| StoreError::Refused(error.into()))?;
-                journal.log_in_full(&event, reason);
+                let event = event.map_err(|error| StoreError::Internal(error.into()))?;
+                fallback_log.log_in_full(&event, reason);
                 Ok(EventRoute::Direct(Box::new(event)))
             })?;
-            committing = Some((transaction_id, result));
+            prepared = Some(Prepared { transaction_id, value: result });
             Ok(transaction.commit().await?)
         };
         let result: Result<Result<(), QueryError>, ()> = within(deadline, writing).await;
-        let result = self.connections.finish(client, result, "a change without the outbox").await;
-        confirm(&self.connections, result, committing).await
+        let result = self.connections.release(client, result, "a change without the outbox").await;
+        confirm(&self.connections, result, prepared).await
     }
 }
 
 fn only(rows: Vec<Row>) -> Result<Row, QueryError> {
     let count = rows.len();
     let one = <[Row; 1]>::try_from(rows).map(|[row]| row);
-    one.map_err(|_| StoreError::Refused(format!("expected one row, got {count}").into()).into())
+    one.map_err(|_| StoreError::Internal(format!("expected one row, got {count}").into()).into())
 }
 
 /// Does not rely on the database's default isolation level.
@@ -192,41 +197,49 @@ pub(super) async fn begin(client: &mut Object) -> Result<Transaction<'_>, tokio_
     client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await
 }
 
-/// The outcome of a transaction whose commit was sent if `committing` holds its id and result: if the response to the
-/// commit was lost, asks the server.
+/// A transaction that is ready to commit.
+pub(super) struct Prepared<T> {
+    /// `None` for one that has written nothing.
+    pub(super) transaction_id: Option<String>,
+    pub(super) value: T,
+}
+
+/// The outcome of a transaction. If it was prepared and the response to its commit was lost, asks the server.
 pub(super) async fn confirm<T>(
     connections: &Connections,
     result: Result<(), QueryError>,
-    committing: Option<(Option<String>, T)>,
+    prepared: Option<Prepared<T>>,
 ) -> Result<T, QueryError> {
-    match (result, committing) {
-        (Ok(()), Some((_, value))) => Ok(value),
-        (Ok(()), None) => Err(StoreError::Refused("a transaction ended without a result".into()).into()),
-        (Err(error), Some((Some(id), value))) if matches!(error.fault(), Fault::Lost | Fault::TooSlow) => {
-            if is_committed(connections, &id).await {
-                Ok(value)
-            } else {
-                Err(error)
+    match (result, prepared) {
+        (Ok(()), Some(Prepared { value, .. })) => Ok(value),
+        (Ok(()), None) => Err(StoreError::Internal("a transaction ended without a result".into()).into()),
+        (Err(error), Some(Prepared { transaction_id: Some(id), value }))
+            if matches!(error.fault(), Fault::Lost | Fault::TooSlow) =>
+        {
+            match is_committed(connections, &id).await {
+                Some(true) => Ok(value),
+                Some(false) | None => Err(error),
             }
         }
         (Err(error), _) => Err(error),
     }
 }
 
-async fn is_committed(connections: &Connections, transaction_id: &str) -> bool {
+/// `None` when the server cannot be asked in time.
+async fn is_committed(connections: &Connections, transaction_id: &str) -> Option<bool> {
     let deadline = Instant::now() + CONFIRM_LIMIT;
     while Instant::now() < deadline {
         let params: &Params<'_> = &[(&transaction_id, Type::TEXT)];
         let rows = connections.query_once(TRANSACTION_STATUS, params, &Ok, deadline).await;
         match rows.ok().as_deref().and_then(<[Row]>::first).map(|row| row.try_get("status")) {
-            Some(Ok(Some("committed"))) => return true,
-            Some(Ok(Some("aborted") | None)) => return false,
+            Some(Ok(Some("committed"))) => return Some(true),
+            Some(Ok(Some("aborted") | None)) => return Some(false),
             // Still in progress, or the server could not be reached.
             Some(_) | None => tokio::time::sleep(CONFIRM_PAUSE).await,
         }
     }
     tracing::error!(transaction_id, "it is not known whether a transaction was committed");
-    false
+    None
 }
 
 #[cfg(test)]

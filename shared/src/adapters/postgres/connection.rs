@@ -113,11 +113,11 @@ impl Connections {
             Ok::<_, QueryError>(results)
         };
         let result = within(deadline, reading).await;
-        self.finish(client, result, "a database statement").await
+        self.release(client, result, "a database statement").await
     }
 
     /// Returns the connection to the pool or drops it, depending on the result.
-    pub(super) async fn finish<T, E: Into<QueryError>>(
+    pub(super) async fn release<T, E: Into<QueryError>>(
         &self,
         client: Lease,
         result: Result<Result<T, E>, ()>,
@@ -130,7 +130,7 @@ impl Connections {
             }
             Ok(Err(error)) => {
                 let error = error.into();
-                if error.fault() != Fault::Lost && !error.is_spent() {
+                if error.fault() != Fault::Lost && !error.needs_new_connection() {
                     client.give_back();
                 }
                 Err(error)

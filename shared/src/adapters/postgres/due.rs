@@ -10,7 +10,7 @@ use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
 use super::Postgres;
-use super::audited_write::{Statement, begin, confirm};
+use super::audited_write::{Prepared, Statement, begin, confirm};
 use super::connection::{Object, Params, within};
 use super::outcomes::OutcomeColumns;
 use super::query_error::QueryError;
@@ -20,7 +20,7 @@ use crate::domain::flag::{FlagId, FlagState};
 use crate::domain::schedule::{Schedule, ScheduleId};
 use crate::domain::time::Timestamp;
 use crate::ports::due::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, StillDue};
-use crate::ports::outbox::EventJournal;
+use crate::ports::outbox::FallbackLog;
 use crate::ports::store_error::{Fault, StoreError};
 
 const CLAIM: &str = include_str!("sql/claim_flags.sql");
@@ -41,31 +41,31 @@ impl DueStore for Postgres {
     async fn apply_batch(
         &self,
         request: &BatchRequest<'_>,
-        journal: &dyn EventJournal,
+        fallback_log: &dyn FallbackLog,
     ) -> Result<Batch, BatchFailure> {
         let failed =
             |error: QueryError, claim| BatchFailure { fault: error.fault(), error: error.into(), claim };
         let client = self.connections.get(request.deadline).await;
         let mut client = client.map_err(|error| failed(error.into(), None))?;
-        let mut run = BatchRun { request, journal, claim: None, committing: None };
+        let mut run = BatchRun { request, fallback_log, claim: None, prepared: None };
         let result = within(request.deadline, run.run(&mut client)).await;
-        let result = self.connections.finish(client, result, "a batch of due schedules").await;
-        let BatchRun { claim, committing, .. } = run;
-        confirm(&self.connections, result, committing).await.map_err(|error| failed(error, claim))
+        let result = self.connections.release(client, result, "a batch of due schedules").await;
+        let BatchRun { claim, prepared, .. } = run;
+        confirm(&self.connections, result, prepared).await.map_err(|error| failed(error, claim))
     }
 
-    async fn check(&self, direct: bool, deadline: Instant) -> Result<(), StoreError> {
+    async fn check(&self, bypass_outbox: bool, deadline: Instant) -> Result<(), StoreError> {
         let mut client = self.connections.get(deadline).await?;
         let checking = async {
             let transaction = begin(&mut client).await?;
             let columns = OutcomeColumns::default();
             let context = serde_json::Value::Null;
-            let checked = record(&transaction, &columns, &Json(&context), direct).await;
+            let checked = record(&transaction, &columns, &Json(&context), bypass_outbox).await;
             transaction.rollback().await?;
             checked.map(|_| ())
         };
         let result = within(deadline, checking).await;
-        Ok(self.connections.finish(client, result, "storing a batch of nothing").await?)
+        Ok(self.connections.release(client, result, "storing a batch of nothing").await?)
     }
 
     async fn is_another_tick_working(&self, tick: i32) -> Result<bool, StoreError> {
@@ -86,22 +86,21 @@ impl DueStore for Postgres {
 
 struct BatchRun<'a> {
     request: &'a BatchRequest<'a>,
-    journal: &'a dyn EventJournal,
+    fallback_log: &'a dyn FallbackLog,
     claim: Option<Claim>,
-    /// The transaction's id and result, once its commit is being sent.
-    committing: Option<(Option<String>, Batch)>,
+    prepared: Option<Prepared<Batch>>,
 }
 
 impl BatchRun<'_> {
     async fn run(&mut self, client: &mut Object) -> Result<(), QueryError> {
         let transaction = begin(client).await?;
         match self.prepare(&transaction).await {
-            Ok((id, batch)) if batch.ended.is_empty() => {
-                self.committing = Some((id, batch));
+            Ok(prepared) if prepared.value.ended.is_empty() => {
+                self.prepared = Some(prepared);
                 Ok(transaction.rollback().await?)
             }
             Ok(prepared) => {
-                self.committing = Some(prepared);
+                self.prepared = Some(prepared);
                 let committed = transaction.commit().await.map_err(QueryError::from);
                 if committed.as_ref().is_err_and(|error| error.fault() != Fault::Lost) {
                     // The server reports the error first and releases the locks afterwards; the next batch must not
@@ -120,29 +119,26 @@ impl BatchRun<'_> {
         }
     }
 
-    async fn prepare(
-        &mut self,
-        transaction: &Transaction<'_>,
-    ) -> Result<(Option<String>, Batch), QueryError> {
+    async fn prepare(&mut self, transaction: &Transaction<'_>) -> Result<Prepared<Batch>, QueryError> {
         let Some((mut flags, mut batch)) = self.claim(transaction).await? else {
-            return Ok((None, Batch::default()));
+            return Ok(Prepared { transaction_id: None, value: Batch::default() });
         };
         let (now, held_elsewhere) = self.read_due(transaction, &mut flags).await?;
         batch.flags_locked += held_elsewhere;
         let columns = OutcomeColumns::decided(&flags, now, self.request.reject.as_ref());
         if columns.ended.is_empty() {
-            return Ok((None, batch));
+            return Ok(Prepared { transaction_id: None, value: batch });
         }
         let context = Json(self.request.context);
-        let row = record(transaction, &columns, &context, self.request.direct.is_some()).await?;
+        let row = record(transaction, &columns, &context, self.request.bypass_outbox.is_some()).await?;
         columns.check_counts(&row)?;
-        if let Some(reason) = &self.request.direct {
+        if let Some(reason) = &self.request.bypass_outbox {
             let Json(schedules): Json<Vec<Schedule>> = field(&row, "schedules")?;
-            batch.direct = columns.events(self.request.context, &schedules)?;
-            batch.direct.iter().for_each(|event| self.journal.log_in_full(event, reason));
+            batch.direct_events = columns.events(self.request.context, &schedules)?;
+            batch.direct_events.iter().for_each(|event| self.fallback_log.log_in_full(event, reason));
         }
         batch.ended = columns.ended;
-        Ok((field(&row, "transaction_id")?, batch))
+        Ok(Prepared { transaction_id: field(&row, "transaction_id")?, value: batch })
     }
 
     async fn claim(
@@ -229,18 +225,18 @@ fn due_schedule(row: &Row) -> Result<DueSchedule, StoreError> {
     })
 }
 
-/// Stores outcomes with their audit events; if `direct`, skips the outbox and returns the schedules, from which the
+/// Stores outcomes with their audit events; if `bypass_outbox`, skips the outbox and returns the schedules, from which the
 /// events are made.
 async fn record(
     transaction: &Transaction<'_>,
     columns: &OutcomeColumns,
     context: &Json<impl serde::Serialize + std::fmt::Debug + Sync>,
-    direct: bool,
+    bypass_outbox: bool,
 ) -> Result<Row, QueryError> {
     let mut params = columns.params();
     params.push((context, Type::JSONB));
-    params.push((&direct, Type::BOOL));
-    let row = if direct {
+    params.push((&bypass_outbox, Type::BOOL));
+    let row = if bypass_outbox {
         transaction.query_typed_one(&RECORD.alone(), &params).await?
     } else {
         transaction.query_typed_one(RECORD.with_event(), &params).await?

@@ -27,7 +27,7 @@ pub(super) fn classify(error: &Error) -> Fault {
         "40" => Fault::Conflict,
         "55" if *code == SqlState::LOCK_NOT_AVAILABLE => Fault::Locked,
         "57" if *code == SqlState::QUERY_CANCELED => Fault::TooSlow,
-        "08" | "25" | "28" | "3D" | "53" | "55" | "57" | "58" => Fault::Unavailable,
+        "08" | "25" | "28" | "3D" | "53" | "55" | "57" | "58" => Fault::ServerUnavailable,
         "09" | "22" | "23" | "27" | "44" | "54" | "P0" => Fault::Rejected,
         // Not PostgreSQL's own, so a trigger raised it.
         class if !OWN_CLASSES.contains(&class) => Fault::Rejected,
@@ -39,7 +39,7 @@ pub(super) fn classify(error: &Error) -> Fault {
 
 /// Whether another connection may work: this server is read-only since a failover, or out of resources, some of which
 /// the connection may hold; or a trigger left a search path or temporary tables that hide ours.
-pub(super) fn is_spent(error: &Error) -> bool {
+pub(super) fn needs_new_connection(error: &Error) -> bool {
     is_outdated(error)
         || error.code().is_some_and(|code| {
             *code == SqlState::READ_ONLY_SQL_TRANSACTION || ["08", "53", "57"].contains(&&code.code()[..2])
@@ -65,12 +65,12 @@ struct Outdated(#[source] Error);
 
 pub(super) fn store_error(error: Error) -> StoreError {
     match classify(&error) {
-        Fault::Lost | Fault::Conflict | Fault::TooSlow | Fault::Locked | Fault::Unavailable => {
+        Fault::Lost | Fault::Conflict | Fault::TooSlow | Fault::Locked | Fault::ServerUnavailable => {
             StoreError::Unavailable(error.into())
         }
         Fault::Rejected => StoreError::Rejected { message: message(&error), source: error.into() },
-        Fault::Other if is_outdated(&error) => StoreError::Refused(Outdated(error).into()),
-        Fault::Other => StoreError::Refused(error.into()),
+        Fault::Other if is_outdated(&error) => StoreError::Internal(Outdated(error).into()),
+        Fault::Other => StoreError::Internal(error.into()),
     }
 }
 

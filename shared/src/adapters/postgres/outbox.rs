@@ -36,13 +36,13 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Deadlines for the parts of a delivery, each leaving time for the next.
 #[derive(Debug, Clone, Copy)]
-struct Ends {
+struct Deadlines {
     sending: Instant,
     settling: Instant,
     giving_up: Instant,
 }
 
-impl Ends {
+impl Deadlines {
     fn before(deadline: Instant) -> Self {
         let left = deadline.saturating_duration_since(Instant::now());
         let cancel = CANCEL_RESERVE.min(left / 8);
@@ -59,11 +59,11 @@ impl AuditOutbox for Postgres {
         sender: &dyn EventSender,
         deadline: Instant,
     ) -> Result<DeliveryCounts, StoreError> {
-        let ends = Ends::before(deadline);
-        let mut client = self.connections.get(ends.sending).await?;
-        let result = within(ends.settling, deliver(&mut client, which, sender, ends.sending)).await;
-        let finishing = self.connections.finish(client, result, "delivering audit events");
-        match within(ends.giving_up, finishing).await {
+        let deadlines = Deadlines::before(deadline);
+        let mut client = self.connections.get(deadlines.sending).await?;
+        let result = within(deadlines.settling, deliver(&mut client, which, sender, deadlines.sending)).await;
+        let finishing = self.connections.release(client, result, "delivering audit events");
+        match within(deadlines.giving_up, finishing).await {
             Ok(finished) => Ok(finished?),
             // Dropping the future dropped the connection.
             Err(()) => Err(StoreError::Unavailable("delivering audit events took longer than it may".into())),

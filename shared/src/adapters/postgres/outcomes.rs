@@ -91,7 +91,7 @@ impl OutcomeColumns {
         {
             let written: i64 = field(row, column)?;
             if usize::try_from(written) != Ok(expected) {
-                return Err(StoreError::Refused(
+                return Err(StoreError::Internal(
                     format!("{column} is {written} and should be {expected}").into(),
                 ));
             }
@@ -113,6 +113,6 @@ impl OutcomeColumns {
             AuditEvent::of(ended.event_id, event_type, EventContext { change, ..context.clone() }, schedule)
         };
         let events = self.ended.iter().zip(schedules).map(event).collect::<Result<_, _>>();
-        events.map_err(|error| StoreError::Refused(error.into()))
+        events.map_err(|error| StoreError::Internal(error.into()))
     }
 }

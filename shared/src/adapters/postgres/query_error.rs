@@ -26,14 +26,14 @@ impl QueryError {
         match self {
             Self::Driver(error) => fault::classify(error),
             Self::TooSlow(_) => Fault::TooSlow,
-            Self::Store(StoreError::Unavailable(_)) => Fault::Unavailable,
+            Self::Store(StoreError::Unavailable(_)) => Fault::ServerUnavailable,
             Self::Store(StoreError::Rejected { .. }) => Fault::Rejected,
-            Self::Store(StoreError::Refused(_) | StoreError::Corrupt { .. }) => Fault::Other,
+            Self::Store(StoreError::Internal(_) | StoreError::Corrupt { .. }) => Fault::Other,
         }
     }
 
     /// Whether an unwritable outbox can cause this error code.
-    pub(super) fn names_outbox(&self) -> bool {
+    pub(super) fn is_typical_of_outbox(&self) -> bool {
         let Self::Driver(error) = self else { return false };
         error.code().is_some_and(|code| {
             code.code().starts_with("23") || ["42P01", "42703", "42501"].contains(&code.code())
@@ -47,8 +47,8 @@ impl QueryError {
         })
     }
 
-    pub(super) fn is_spent(&self) -> bool {
-        matches!(self, Self::Driver(error) if fault::is_spent(error))
+    pub(super) fn needs_new_connection(&self) -> bool {
+        matches!(self, Self::Driver(error) if fault::needs_new_connection(error))
     }
 
     /// The server's message, without the statement.

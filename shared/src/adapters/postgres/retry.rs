@@ -63,7 +63,7 @@ impl Retry {
     /// ones, but not the error codes of an unwritable outbox.
     pub(super) fn may_repeat_write(&mut self, error: &QueryError) -> bool {
         let is_rejected = matches!(error.fault(), Fault::Rejected | Fault::Other);
-        if is_rejected && !error.names_outbox() && !std::mem::replace(&mut self.rejected, true) {
+        if is_rejected && !error.is_typical_of_outbox() && !std::mem::replace(&mut self.rejected, true) {
             return log_retry(matches!(error, QueryError::Driver(_)), error);
         }
         self.may_repeat(error)

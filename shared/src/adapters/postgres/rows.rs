@@ -13,7 +13,7 @@ use crate::error::BoxError;
 use crate::ports::store_error::StoreError;
 
 pub(super) fn field<'a, T: FromSql<'a>>(row: &'a Row, column: &str) -> Result<T, StoreError> {
-    row.try_get(column).map_err(|error| StoreError::Refused(error.into()))
+    row.try_get(column).map_err(|error| StoreError::Internal(error.into()))
 }
 
 /// `None` for NULL; every other value is readable.

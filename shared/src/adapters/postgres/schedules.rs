@@ -14,9 +14,10 @@ use crate::domain::audit_event::EventDraft;
 use crate::domain::flag::FlagAddress;
 use crate::domain::schedule::{Cancellation, IdempotencyKey, NewSchedule, Schedule, ScheduleId};
 use crate::domain::time::{StoredMicros, Timestamp};
-use crate::ports::outbox::EventJournal;
+use crate::ports::outbox::FallbackLog;
 use crate::ports::schedules::{
-    CreateOutcome, Page, PagePosition, PageQuery, ScheduleError, ScheduleReader, ScheduleStore, Stored,
+    CommittedChange, CreateOutcome, Page, PagePosition, PageQuery, ScheduleError, ScheduleReader,
+    ScheduleStore,
 };
 use crate::ports::store_error::StoreError;
 
@@ -46,7 +47,7 @@ impl ScheduleReader for Postgres {
             .await
             .map_err(|error| match error.into() {
                 // A read writes no row that could be rejected.
-                StoreError::Rejected { source, .. } => StoreError::Refused(source),
+                StoreError::Rejected { source, .. } => StoreError::Internal(source),
                 error => error,
             })?;
         if rows.is_empty() {
@@ -69,7 +70,7 @@ impl ScheduleStore for Postgres {
         id: ScheduleId,
         new: &NewSchedule,
         event: &EventDraft,
-        journal: &dyn EventJournal,
+        fallback_log: &dyn FallbackLog,
     ) -> Result<CreateOutcome, ScheduleError> {
         let scheduled_at = new.scheduled_at.to_utc();
         let apply_by = new.apply_by.map(Timestamp::to_utc);
@@ -92,7 +93,7 @@ impl ScheduleStore for Postgres {
             event,
             stored: |row| if field(row, "is_ours")? { schedule(row, "schedule") } else { Ok(None) },
         };
-        let WriteResult { row, stored } = match self.write_audited(&write, journal).await {
+        let WriteResult { row, stored } = match self.write_audited(&write, fallback_log).await {
             Ok(result) => result,
             Err(QueryError::Driver(error)) if is_flag_gone(&error) => return Err(ScheduleError::NoSuchFlag),
             Err(error) => return Err(StoreError::from(error).into()),
@@ -117,8 +118,8 @@ impl ScheduleStore for Postgres {
         &self,
         cancellation: &Cancellation,
         event: &EventDraft,
-        journal: &dyn EventJournal,
-    ) -> Result<Box<Stored>, ScheduleError> {
+        fallback_log: &dyn FallbackLog,
+    ) -> Result<Box<CommittedChange>, ScheduleError> {
         let params: &Params<'_> = &[
             (&cancellation.flag.key.as_str(), Type::TEXT),
             (&cancellation.flag.environment.as_str(), Type::TEXT),
@@ -138,7 +139,7 @@ impl ScheduleStore for Postgres {
             },
         };
         let WriteResult { row, stored } =
-            self.write_audited(&write, journal).await.map_err(StoreError::from)?;
+            self.write_audited(&write, fallback_log).await.map_err(StoreError::from)?;
         if let Some(stored) = stored {
             return Ok(stored);
         }

@@ -27,7 +27,7 @@ async fn a_log_that_accepts_nothing_kills_no_event() {
         for _ in 0..count {
             bench.record(EventType::Created, schedule());
         }
-        bench.trail.enqueue_direct(vec![direct("a"), direct("b")]);
+        bench.trail.enqueue_direct_events(vec![direct("a"), direct("b")]);
         bench.age_all();
 
         let flushed = bench.flush().await;
@@ -88,7 +88,7 @@ async fn acceptable_events_among_many_that_are_not_are_found_wherever_they_are()
 async fn after_events_that_may_be_stored_nothing_more_is_sent_in_the_same_invocation() {
     let bench = Bench::new(silent);
     bench.record(EventType::Created, schedule());
-    bench.trail.enqueue_direct(vec![direct("a")]);
+    bench.trail.enqueue_direct_events(vec![direct("a")]);
     bench.age_all();
     bench.trail.begin_invocation();
 
@@ -109,7 +109,7 @@ async fn after_events_that_may_be_stored_nothing_more_is_sent_in_the_same_invoca
 #[tokio::test]
 async fn a_log_that_stores_direct_events_and_never_says_so_gets_few_copies() {
     let bench = Bench::new(silent);
-    bench.trail.enqueue_direct(vec![direct("a")]);
+    bench.trail.enqueue_direct_events(vec![direct("a")]);
 
     for _ in 0..20 {
         bench.trail.begin_invocation();
@@ -118,7 +118,7 @@ async fn a_log_that_stores_direct_events_and_never_says_so_gets_few_copies() {
 
     assert_eq!(bench.log.calls.lock().unwrap().len(), 3);
     bench.then(take_all);
-    bench.trail.enqueue_direct(vec![direct("b")]);
+    bench.trail.enqueue_direct_events(vec![direct("b")]);
     bench.trail.begin_invocation();
     assert_eq!(bench.flush().await.delivered, 1, "others do not wait for it");
 }
@@ -126,7 +126,7 @@ async fn a_log_that_stores_direct_events_and_never_says_so_gets_few_copies() {
 #[tokio::test]
 async fn direct_events_have_no_cap_and_keep_their_order() {
     let bench = Bench::new(down);
-    bench.trail.enqueue_direct((0..25_000).map(|number| direct(&number.to_string())).collect());
+    bench.trail.enqueue_direct_events((0..25_000).map(|number| direct(&number.to_string())).collect());
     bench.record(EventType::Created, schedule());
 
     assert_eq!(bench.flush().await.delivered, 0);
@@ -152,10 +152,10 @@ async fn a_direct_event_that_the_log_refuses_is_dropped_only_if_another_one_was_
         if poison { Err(PutError::Invalid("InvalidParameterException".into())) } else { Ok(Vec::new()) }
     };
     let bench = Bench::new(poison);
-    bench.trail.enqueue_direct(vec![direct("poison")]);
+    bench.trail.enqueue_direct_events(vec![direct("poison")]);
 
     assert_eq!(bench.flush().await.dead, 0);
-    bench.trail.enqueue_direct(vec![direct("a"), direct(&"x".repeat(MAX_BYTES))]);
+    bench.trail.enqueue_direct_events(vec![direct("a"), direct(&"x".repeat(MAX_BYTES))]);
     let counts = bench.flush().await;
 
     assert_eq!((counts.delivered, counts.dead), (1, 2));
@@ -165,7 +165,7 @@ async fn a_direct_event_that_the_log_refuses_is_dropped_only_if_another_one_was_
 #[tokio::test]
 async fn a_flush_that_panics_or_is_dropped_loses_no_direct_event() {
     let bench = Bench::new(|_| panic!("as the test wants it"));
-    bench.trail.enqueue_direct(vec![direct("a"), direct("b")]);
+    bench.trail.enqueue_direct_events(vec![direct("a"), direct("b")]);
 
     let panicked = std::panic::AssertUnwindSafe(bench.trail.flush(soon()));
     assert!(futures_util::FutureExt::catch_unwind(panicked).await.is_err());
