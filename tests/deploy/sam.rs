@@ -77,6 +77,15 @@ fn in_a_container_this_machine_is_localhost() {
     }
 }
 
+/// It looks like a lost event, and the guide says why it is none.
+#[test]
+fn the_guide_explains_the_error_at_the_end_of_a_container() {
+    let message = "no delivery after responses; the processor's sweep delivers";
+
+    assert!(document("shared/src/lambda.rs").contains(message), "the extension logs it when it ends");
+    assert!(document("docs/sam-local.md").contains(&format!("`{message}`")), "and the guide explains it");
+}
+
 /// SAM CLI does not choose whole lists.
 #[test]
 fn layers_are_chosen_one_by_one() {

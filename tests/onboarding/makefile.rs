@@ -1,9 +1,15 @@
 //! The Makefile: what it says of itself, and what it never does.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
-use harness::settings::workspace;
+use harness::scratch::Scratch;
+use harness::settings::{
+    TEST_DATABASE_URL, TEST_LOGS_ENDPOINT, TEST_SERVICE_DATABASE_URL, TEST_TEMPLATE_DATABASE,
+    of_the_test_stack, workspace,
+};
 
+use super::blocks::files;
 use super::text;
 
 /// `make` as in a new terminal, whatever `make` runs this test.
@@ -34,6 +40,52 @@ fn make_alone_names_every_target_and_the_variables() {
     for variable in ["PORT", "TICK_SECONDS", "DATABASE_URL", "CONTAINERS_AT", "T", "ARCH", "PYTHON"] {
         assert!(help.contains(&format!("    {variable}=")), "no word about {variable}:\n{help}");
     }
+}
+
+/// What `T=` selects in the documentation is there.
+#[test]
+fn every_test_that_the_documentation_runs_exists() {
+    let list = Command::new(std::env::current_exe().unwrap()).arg("--list").output().unwrap();
+    let tests = text(&list);
+    let mut names = 0;
+    for file in files() {
+        let guide = std::fs::read_to_string(workspace().join(&file)).unwrap();
+        for rest in guide.split("make test T=").skip(1) {
+            let name = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap();
+            assert!(
+                name == "part_of_a_name" || tests.contains(name),
+                "{file}: no test has {name} in its name"
+            );
+            names += 1;
+        }
+    }
+    assert!(names > 5, "{names} commands were checked");
+}
+
+#[test]
+fn the_servers_of_the_tests_can_be_used_from_elsewhere() {
+    let scratch = Scratch::create(None).unwrap();
+    let script = workspace().join("tests/harness/test-stack.sh");
+    let mut shell = Command::new("sh");
+    shell.arg(&script).arg("/target/local").current_dir(scratch.path()).stdout(Stdio::piped());
+    let mut running = shell.spawn().unwrap();
+    let mut output = BufReader::new(running.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let told: Vec<_> = output.by_ref().take_while(|line| !line.starts_with("Ctrl-C")).collect();
+
+    let use_it = ". .local/test-env && env";
+    let env =
+        Command::new("sh").args(["-c", use_it]).env_clear().current_dir(scratch.path()).output().unwrap();
+    let json = told.iter().skip_while(|line| *line != "{").cloned().collect::<String>();
+    let json: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["FUNCTIONS_DIR"], "/target/local");
+    for name in [TEST_DATABASE_URL, TEST_SERVICE_DATABASE_URL, TEST_TEMPLATE_DATABASE, TEST_LOGS_ENDPOINT] {
+        assert_eq!(json[name], of_the_test_stack(name), "{name}");
+        let line = format!("{name}={}", of_the_test_stack(name));
+        assert!(text(&env).lines().any(|found| found == line), "{}", text(&env));
+    }
+
+    running.kill().unwrap();
+    running.wait().unwrap();
 }
 
 #[test]

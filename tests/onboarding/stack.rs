@@ -1,13 +1,14 @@
 //! A local stack of its own, as `make run` starts it.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::guard::{last_lines, signal_group};
 use harness::scratch::Scratch;
-use harness::settings::{functions_dir, workspace};
+use harness::settings::{functions_dir, path, workspace};
 use rustix::process::Signal;
 
 /// What the stack prints last before it waits for Ctrl-C.
@@ -27,13 +28,22 @@ impl Stack {
         let scratch = Scratch::create(None).unwrap();
         let output = scratch.path().join("output");
         let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        // A machine with Docker, whatever this one is.
+        let ip = scratch.path().join("ip");
+        fs::write(
+            &ip,
+            "#!/bin/sh\necho '3: docker0    inet 172.17.0.1/16 brd 172.17.255.255 scope global docker0'\n",
+        )
+        .unwrap();
+        fs::set_permissions(&ip, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", scratch.path().display(), path());
         let file = || Stdio::from(File::options().create(true).append(true).open(&output).unwrap());
         let mut command = Command::new(functions_dir().unwrap().join("stack"));
         command.arg("run").current_dir(workspace()).stdin(Stdio::null()).stdout(file()).stderr(file());
         for name in ["DATABASE_URL", "DATABASE_CA_FILE", "CONTAINERS_AT"] {
             command.env_remove(name);
         }
-        command.env("PORT", port.to_string()).env("TICK_SECONDS", "1");
+        command.env("PORT", port.to_string()).env("TICK_SECONDS", "1").env("PATH", path);
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command.spawn().expect("`cargo build --bins` has built the stack");
         let mut stack = Self { child, port, output, _scratch: scratch };
