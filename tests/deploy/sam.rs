@@ -1,4 +1,4 @@
-//! What `sam local` needs of the template, of `samconfig.toml` and of the local stack, as the README has it.
+//! What `sam local` needs of the template, of `samconfig.toml` and of the local stack, as `docs/sam-local.md` has it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,6 +77,15 @@ fn in_a_container_this_machine_is_localhost() {
     }
 }
 
+/// It looks like a lost event, and the guide says why it is none.
+#[test]
+fn the_guide_explains_the_error_at_the_end_of_a_container() {
+    let message = "no delivery after responses; the processor's sweep delivers";
+
+    assert!(document("shared/src/lambda.rs").contains(message), "the extension logs it when it ends");
+    assert!(document("docs/sam-local.md").contains(&format!("`{message}`")), "and the guide explains it");
+}
+
 /// SAM CLI does not choose whole lists.
 #[test]
 fn layers_are_chosen_one_by_one() {
@@ -95,7 +104,8 @@ fn no_deployed_function_has_an_endpoint_of_its_own() {
     }
 }
 
-/// Built by its binary's name alone, a function would get the dependencies' features that only the tests need.
+/// Built by its binary's name alone, a function would get the dependencies' features that only the tests need. The library is
+/// part of every function; with it, a bare `cargo test` runs its tests.
 #[test]
 fn what_cargo_builds_by_default_is_what_is_deployed() {
     let members =
@@ -105,5 +115,7 @@ fn what_cargo_builds_by_default_is_what_is_deployed() {
         path.rsplit('/').next().unwrap_or_default().to_owned()
     });
 
-    assert_eq!(names.collect::<BTreeSet<_>>(), super::folders(), "left: default-members of Cargo.toml");
+    let mut deployed = super::folders();
+    deployed.insert("shared".to_owned());
+    assert_eq!(names.collect::<BTreeSet<_>>(), deployed, "left: default-members of Cargo.toml");
 }

@@ -31,9 +31,11 @@ def main(wanted: str, functions: list[str]) -> int:
         )
     if architecture != DEPLOYED:
         print(f"building for {architecture}: deploy it with the parameter Architecture={architecture} (its default is {DEPLOYED})")
-    print("building (takes minutes)", flush=True)
+    print("building (ten minutes the first time, for every program is optimised as a whole)", flush=True)
     packages = [argument for function in functions for argument in ("--package", function)]
-    command = ["cargo", "lambda", "build", "--release", "--quiet", FLAGS[architecture], "--output-format", "zip"]
+    # Progress on a terminal, silence in CI.
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]
+    command = ["cargo", "lambda", "build", "--locked", "--release", *quiet, FLAGS[architecture], "--output-format", "zip"]
     # cargo-lambda and zig are there.
     path = str(ROOT / ".venv" / "bin") + os.pathsep + os.environ.get("PATH", "")
     built = subprocess.run(command + packages, cwd=ROOT, env={**os.environ, "PATH": path})

@@ -1,4 +1,4 @@
-"""Puts the tools of requirements.txt into .venv, once: `make setup`. Or those of another file into another folder.
+"""Installs pinned tools into a virtual environment, once: `setup.py FOLDER REQUIREMENTS...`.
 
 Standard library only, because it runs before anything is installed. A lock makes a second run that starts meanwhile wait.
 """
@@ -10,23 +10,22 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-FOLDER, REQUIREMENTS = sys.argv[1:] or (".venv", "requirements.txt")
+FOLDER, *REQUIREMENTS = sys.argv[1:]
 VENV = ROOT / FOLDER
 PYTHON = VENV / "bin" / "python"
-INSTALLED = VENV / REQUIREMENTS
+# Where the environment was made: its scripts start with this path, so a copy of it would run the original's tools.
+HOME = VENV / "home"
 
 
 def main() -> int:
-    if sys.version_info < (3, 10):
-        return fail(f"Python {sys.version.split()[0]} is too old: 3.10 or newer is needed")
     (ROOT / ".local").mkdir(exist_ok=True)
     with open(ROOT / ".local" / "setup.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = (ROOT / REQUIREMENTS).read_text()
-        if works() and INSTALLED.exists() and INSTALLED.read_text() == wanted:
+        usable = works()
+        if usable and all(is_installed(file) for file in REQUIREMENTS):
             return 0
-        print(f"installing the local tools into {FOLDER}", flush=True)
-        if not works():
+        print(f"installing the tools of {' and '.join(REQUIREMENTS)} into {FOLDER} (about a minute)", flush=True)
+        if not usable:
             made = run(sys.executable, "-m", "venv", "--clear", str(VENV))
             if made.returncode != 0:
                 shutil.rmtree(VENV, ignore_errors=True)
@@ -35,19 +34,27 @@ def main() -> int:
                     "(Debian and Ubuntu: apt-get install python3-venv)",
                     made,
                 )
-        INSTALLED.unlink(missing_ok=True)
-        installed = run(
-            str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS
-        )
+            HOME.write_text(str(VENV))
+        # What pip installs for one file may change what it has installed for another.
+        for stamp in VENV.glob("requirements*.txt"):
+            stamp.unlink()
+        files = [argument for file in REQUIREMENTS for argument in ("-r", file)]
+        installed = run(str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *files)
         if installed.returncode != 0:
-            return fail(f"pip could not install {REQUIREMENTS}", installed)
-        INSTALLED.write_text(wanted)
+            return fail(f"pip could not install {' and '.join(REQUIREMENTS)}", installed)
+        for file in REQUIREMENTS:
+            shutil.copyfile(ROOT / file, VENV / file)
     return 0
 
 
 def works() -> bool:
-    """Whether the folder has a Python that starts, with pip; not when the Python it was made with is gone."""
-    return PYTHON.exists() and run(str(PYTHON), "-c", "import pip").returncode == 0
+    """Whether the environment was made here and its Python starts, with pip; not when the Python it was made with is gone."""
+    made_here = HOME.exists() and HOME.read_text() == str(VENV)
+    return made_here and PYTHON.exists() and run(str(PYTHON), "-c", "import pip").returncode == 0
+
+
+def is_installed(file: str) -> bool:
+    return (VENV / file).exists() and (VENV / file).read_text() == (ROOT / file).read_text()
 
 
 def run(*command: str) -> subprocess.CompletedProcess:

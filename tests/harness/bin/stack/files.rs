@@ -60,10 +60,11 @@ impl Files {
         self.homes.iter().flat_map(|home| [home.join(ENV), home.join(SAM_ENV)]).collect()
     }
 
-    /// Writes the settings as lines that a shell can source.
+    /// Writes the settings as lines for a shell to source: its programs get them too.
     pub fn write_env(&self, values: &[(&str, String)]) -> Result<()> {
         let quote = |value: &str| format!("'{}'", value.replace('\'', r"'\''"));
-        let text: String = values.iter().map(|(name, value)| format!("{name}={}\n", quote(value))).collect();
+        let text: String =
+            values.iter().map(|(name, value)| format!("export {name}={}\n", quote(value))).collect();
         self.write(ENV, &text)
     }
 

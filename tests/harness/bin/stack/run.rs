@@ -99,6 +99,7 @@ impl Parts {
         self.functions = Some(Functions::start(settings.port, &env, files.folder()).await?);
 
         let admin = keys.token().expires_in(chrono::Duration::hours(12));
+        let second_admin = admin.clone().user("admin-2").claim("email", "second-admin@example.test").sign();
         let (admin, user) = (admin.sign(), admin.user("user-1").groups(&[]).sign());
         let ended = ended(&mut self.postgres, &mut self.logs, &mut self.functions);
         tokio::select! {
@@ -109,14 +110,18 @@ impl Parts {
         let mut values = vec![
             ("API_URL", address.url.clone()),
             ("ADMIN_TOKEN", admin.clone()),
+            ("SECOND_ADMIN_TOKEN", second_admin),
             ("USER_TOKEN", user),
             ("DATABASE_URL", database_url),
         ];
         values.extend(aws);
+        // The AWS CLI reads this one.
+        values.push(("AWS_DEFAULT_REGION", REGION.to_owned()));
         values.push(("PSQL", postgres::bin_dir()?.join("psql").display().to_string()));
         files.write_sam_env(&harness::sam::env_vars(&env))?;
         files.write_env(&values)?;
-        say(&welcome::text(&address.url, &admin, &files.env(), files.folder(), settings.tick));
+        let containers = settings.containers.is_none().then(docker_address).flatten();
+        say(&welcome::text(&address.url, &admin, &files.env(), files.folder(), settings.tick, containers));
         if !files.is_first() {
             say(".local/env belongs to another run of this clone; this one has the file named above\n");
         }
@@ -177,6 +182,14 @@ impl Parts {
             logs.stop().await;
         }
     }
+}
+
+/// Where containers reach a Linux machine: the address of docker0. None without Docker, or where `localhost` is enough.
+fn docker_address() -> Option<IpAddr> {
+    let asked =
+        std::process::Command::new("ip").args(["-4", "-o", "addr", "show", "docker0"]).output().ok()?;
+    let line = String::from_utf8(asked.stdout).ok()?;
+    line.split_once(" inet ")?.1.split('/').next()?.parse().ok()
 }
 
 /// Migrates, seeds, and has every function answer once.

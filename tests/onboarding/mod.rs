@@ -1,0 +1,19 @@
+//! What a newcomer runs and pastes: the commands in the documentation, the Makefile, the checks before a build, and the
+//! local stack as it says of itself.
+
+mod blocks;
+mod makefile;
+mod paths;
+mod preflight;
+mod session;
+mod setup;
+mod shells;
+mod stack;
+mod terminal;
+
+use std::process::Output;
+
+/// Both outputs of a program.
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
