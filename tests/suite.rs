@@ -22,6 +22,5 @@ mod openapi;
 mod processor;
 mod roles;
 mod seeds;
-mod structure;
 mod support;
 mod tokens;
