@@ -22,7 +22,7 @@ help: ## Lists the targets
 setup: ## Installs the pinned local tools into .venv
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust, see https://rustup.rs" >&2; exit 1; }
 	@command -v python3 >/dev/null || { echo "python3 is missing: install Python 3.10 or newer" >&2; exit 1; }
-	@python3 tests/harness/setup.py
+	@python3 tests/local-stack/setup.py
 
 run: setup ## Runs the whole service on this machine until Ctrl-C
 	@echo "building the functions (takes minutes the first time)"
@@ -35,14 +35,14 @@ lint: setup ## Checks formatting, lints and the template
 	@echo "checking the lints (takes minutes the first time)"
 	@cargo clippy $(LOCAL) --all-targets -- -D warnings
 	@echo "checking the template"
-	@python3 tests/harness/setup.py .venv-checkov requirements-checkov.txt
+	@python3 tests/local-stack/setup.py .venv-checkov requirements-checkov.txt
 	@.venv/bin/cfn-lint --append-rules cfn_lint_serverless.rules --template template.yaml
 	@found=$$(.venv-checkov/bin/checkov --framework cloudformation --skip-download --compact --quiet --file template.yaml) || \
 		{ echo "$$found" >&2; exit 1; }
 
 # Eight at a time, for they mostly wait. With T, only the tests that it names: the quick way while working on one.
 test: $(if $(T),setup,lint) ## Checks everything that CI checks
-	@python3 tests/harness/pgbouncer.py
+	@python3 tests/local-stack/pgbouncer.py
 	@echo "building (takes minutes the first time)"
 	@cargo build $(LOCAL) --bins
 	@cargo test $(LOCAL) --no-run
@@ -60,4 +60,4 @@ bench: setup ## Measures, each figure beside its floor, on what is deployed
 
 # arm64 where Rust has that target, for it is what the template deploys; or else this machine's architecture.
 build: setup ## Builds and checks the deployable functions, target/lambda/*/bootstrap.zip
-	@.venv/bin/python tests/harness/build.py "$(ARCH)" $(FUNCTIONS)
+	@.venv/bin/python tests/deploy/build.py "$(ARCH)" $(FUNCTIONS)

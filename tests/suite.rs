@@ -8,7 +8,6 @@
 mod adoption;
 mod api;
 mod audit;
-mod cloudwatch_fake;
 mod database;
 mod deploy;
 mod faults;

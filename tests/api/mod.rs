@@ -10,7 +10,6 @@ mod create;
 mod key_server;
 mod legacy_rows;
 mod list;
-pub mod loopback;
 mod pages;
 mod problems;
 mod samples;

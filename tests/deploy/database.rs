@@ -85,7 +85,6 @@ fn what_is_missing_is_told_before_anything_is_deployed() {
     assert_eq!(
         deployed(&without).broken_rules,
         [
-            "OneKeySet: Give either AuthJwksUrl or AuthJwks.",
             "DatabaseByIam: DatabaseAuthentication iam needs DatabaseHost.",
             "DatabaseByIam: DatabaseAuthentication iam needs DatabaseName.",
             "DatabaseByIam: DatabaseAuthentication iam needs DatabaseResourceId.",
@@ -93,15 +92,16 @@ fn what_is_missing_is_told_before_anything_is_deployed() {
             "EndpointsInVpc: CreateVpcEndpoints needs VpcSubnetIds.",
             "EndpointsInVpc: CreateVpcEndpoints needs VpcSecurityGroupIds.",
             "EndpointsInVpc: CreateVpcEndpoints needs VpcRouteTableIds.",
+            "OneKeySet: Give either AuthJwksUrl or AuthJwks.",
         ]
     );
     assert_eq!(
         deployed(&["AuthJwks={}", "DatabaseAuthentication=secret"]).broken_rules,
         [
-            "OneKeySet: Give either AuthJwksUrl or AuthJwks.",
             "DatabaseBySecret: DatabaseAuthentication secret needs DatabaseApiSecret.",
             "DatabaseBySecret: DatabaseAuthentication secret needs DatabaseProcessorSecret.",
             "DatabaseBySecret: DatabaseAuthentication secret needs DatabaseMigrateSecret.",
+            "OneKeySet: Give either AuthJwksUrl or AuthJwks.",
         ]
     );
 }

@@ -13,23 +13,9 @@ use crate::gateway::{Request, Response};
 use crate::lambda::{Env, Function, Invocation, Launch};
 use crate::logs::{ACCESS_KEY_ID, LogGroup, Logs, REGION, SECRET_ACCESS_KEY};
 use crate::tokens::{AUDIENCE, ISSUER, Keys, Token};
-use crate::{audit_events, clock, settings};
+use crate::{audit_events, clock, openapi, settings};
 
-/// `POST` and `GET` of a flag's schedules.
-pub const SCHEDULES: &str = "/api/admin/flags/{flagKey}/schedule";
-/// `DELETE` of one schedule.
-pub const SCHEDULE: &str = "/api/admin/flags/{flagKey}/schedule/{scheduleId}";
-/// Method, route and function of each endpoint.
-pub const ENDPOINTS: [(&str, &str, &str); 3] = [
-    ("POST", SCHEDULES, "create-schedule"),
-    ("GET", SCHEDULES, "list-schedules"),
-    ("DELETE", SCHEDULE, "cancel-schedule"),
-];
-/// All functions.
-pub const FUNCTIONS: [&str; 5] =
-    ["create-schedule", "list-schedules", "cancel-schedule", "schedule-processor", "migrate"];
-/// The functions that write audit events, each to a stream of its name.
-pub const AUDITING: [&str; 3] = ["create-schedule", "cancel-schedule", "schedule-processor"];
+pub use local_stack::service::{AUDITING, ENDPOINTS, FUNCTIONS, SCHEDULE, SCHEDULES};
 
 /// How long anything may take that is not the subject of a test.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -161,7 +147,7 @@ impl Api {
     /// # Panics
     /// When it does not start.
     pub async fn another(&self, function: &str) -> Function {
-        let launch = Launch::of(function).env(self.env(function));
+        let launch = checked(function).env(self.env(function));
         let launch = self.setup.launch.get(function).map_or(launch.clone(), |change| change(launch));
         launch.start().await.unwrap_or_else(|error| panic!("{error}"))
     }
@@ -277,6 +263,11 @@ impl Api {
         events.iter().for_each(audit_events::assert_valid);
         events
     }
+}
+
+/// A function whose results are checked against the OpenAPI description.
+pub fn checked(function: &str) -> Launch {
+    Launch::of(function).check(openapi::assert_described)
 }
 
 /// A request that creates a schedule, without a token.

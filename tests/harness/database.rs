@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use crate::error::{Doing, Result};
 use crate::postgres::Server;
 use crate::proxy::Proxy;
 use crate::{background, postgres, settings};
+use common::error::{Doing, Result};
 
 /// A database that is dropped when this is dropped, whoever is still connected.
 #[derive(Debug)]

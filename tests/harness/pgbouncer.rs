@@ -8,10 +8,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::error::{Doing, Error, Result};
-use crate::guard::{Guarded, Spec, User};
-use crate::scratch::{Scratch, own, unprivileged_user};
 use crate::{postgres, settings};
+use common::error::{Doing, Error, Result};
+use local_stack::guard::{Guarded, Spec, User};
+use local_stack::scratch::{Scratch, own, unprivileged_user};
 
 /// Who may come through it, all with the password of the database's URL.
 const USERS: [&str; 4] =
@@ -71,7 +71,7 @@ impl PgBouncer {
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            if !crate::guard::last_lines(guarded.log(), 5).contains("in use") {
+            if !local_stack::guard::last_lines(guarded.log(), 5).contains("in use") {
                 return Err(guarded.failure("did not start"));
             }
         }
