@@ -23,6 +23,7 @@ setup: ## Installs the pinned local tools into .venv
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust, see https://rustup.rs" >&2; exit 1; }
 	@command -v python3 >/dev/null || { echo "python3 is missing: install Python 3.10 or newer" >&2; exit 1; }
 	@python3 tests/local-stack/setup.py
+	@python3 tests/local-stack/setup.py .venv-rie requirements-rie.txt --no-deps
 
 run: setup ## Runs the whole service on this machine until Ctrl-C
 	@echo "building the functions (takes minutes the first time)"

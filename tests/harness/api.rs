@@ -82,9 +82,6 @@ impl Setup {
     }
 
     /// Sets it up; no function is started yet.
-    ///
-    /// # Panics
-    /// Without the servers of `make test`.
     pub async fn start(mut self) -> Api {
         let emulator = || settings::of_the_test_stack(settings::TEST_LOGS_ENDPOINT);
         let logs = Logs::at(&self.logs_endpoint.clone().unwrap_or_else(emulator));
@@ -100,9 +97,6 @@ impl Setup {
 
 impl Api {
     /// The usual service.
-    ///
-    /// # Panics
-    /// Without the servers of `make test`.
     pub async fn start() -> Self {
         Self::with().start().await
     }
@@ -143,9 +137,6 @@ impl Api {
     }
 
     /// One more environment of a function, besides the one that the calls here use.
-    ///
-    /// # Panics
-    /// When it does not start.
     pub async fn another(&self, function: &str) -> Function {
         let launch = checked(function).env(self.env(function));
         let launch = self.setup.launch.get(function).map_or(launch.clone(), |change| change(launch));
@@ -153,9 +144,6 @@ impl Api {
     }
 
     /// A function of this service, started when first asked for.
-    ///
-    /// # Panics
-    /// When there is no such function, or it does not start.
     pub async fn function(&self, name: &str) -> &Function {
         let index = FUNCTIONS.iter().position(|function| *function == name);
         let index = index.unwrap_or_else(|| panic!("there is no function {name}"));
@@ -163,9 +151,6 @@ impl Api {
     }
 
     /// Sends a request to the function that its method and route lead to.
-    ///
-    /// # Panics
-    /// When the function fails instead of answering; its last lines are shown.
     pub async fn send(&self, request: &Request) -> Response {
         let function = self.function(function_of(request)).await;
         let invocation = function.invoke(&request.event()).await;
@@ -198,9 +183,6 @@ impl Api {
     }
 
     /// Creates a flag, disabled and at 0 %.
-    ///
-    /// # Panics
-    /// When there is one of this key in this environment.
     pub async fn flag(&self, key: &str, environment: &str) -> Uuid {
         let sql = "insert into feature_flags (flag_key, environment) values ($1, $2) returning id";
         let client = self.database.connect().await;
@@ -212,9 +194,6 @@ impl Api {
     }
 
     /// `enabled` and `rollout_percentage` of a flag.
-    ///
-    /// # Panics
-    /// When there is no such flag.
     pub async fn flag_state(&self, key: &str, environment: &str) -> (bool, i32) {
         let sql =
             "select enabled, rollout_percentage from feature_flags where flag_key = $1 and environment = $2";
@@ -225,9 +204,6 @@ impl Api {
     }
 
     /// Moves a schedule's time to `ago` before now: time is moved in tests, never slept on.
-    ///
-    /// # Panics
-    /// When there is no such schedule.
     pub async fn make_due(&self, schedule: &str, ago: Duration) {
         let id: Uuid = schedule.parse().unwrap_or_else(|error| panic!("{schedule} is no UUID: {error}"));
         let sql = "update feature_flag_schedules set scheduled_at = now() - make_interval(secs => $2) where id = $1";
@@ -243,9 +219,6 @@ impl Api {
     }
 
     /// All audit events that have arrived once the functions are at rest, oldest first; each is checked against the schema.
-    ///
-    /// # Panics
-    /// When one of them is not valid.
     pub async fn events(&self) -> Vec<Value> {
         self.settle().await;
         let events = self.group.events().await.unwrap_or_else(|error| panic!("{error}"));
@@ -254,9 +227,6 @@ impl Api {
     }
 
     /// Waits for audit events until `enough` says so.
-    ///
-    /// # Panics
-    /// When they do not come in half a minute, or one of them is not valid.
     pub async fn wait_for_events(&self, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let events =
             self.group.wait_for_events(enough, LIMIT).await.unwrap_or_else(|error| panic!("{error}"));

@@ -20,9 +20,6 @@ pub struct Front(Server);
 
 impl Front {
     /// Starts it on a free port of this machine.
-    ///
-    /// # Panics
-    /// When there is none.
     pub async fn of(api: Arc<Api>) -> Self {
         let server = Server::start(move |request| {
             let api = Arc::clone(&api);

@@ -22,9 +22,6 @@ pub struct FullDisk {
 impl FullDisk {
     /// From now on there is no space for this table, which must be empty. Connections that have its file open already
     /// do not notice.
-    ///
-    /// # Panics
-    /// When the table is not empty, or its server runs on another machine.
     pub async fn under(database: &Database, table: &str) -> Self {
         let sql = "select current_setting('data_directory'), pg_relation_filepath($1::text::regclass),
                 pg_relation_size($1::text::regclass)";
@@ -39,9 +36,6 @@ impl FullDisk {
     }
 
     /// There is space again.
-    ///
-    /// # Panics
-    /// When the server does not answer.
     pub async fn free(self, database: &Database) {
         let restored = std::fs::rename(&self.aside, &self.file);
         restored.unwrap_or_else(|error| panic!("{}: {error}", self.file.display()));

@@ -27,9 +27,6 @@ pub struct PgBouncer {
 
 impl PgBouncer {
     /// Starts one before the database of a URL, with so many server connections for each role.
-    ///
-    /// # Errors
-    /// When it is not installed, or does not start.
     pub async fn before(url: &str, pool_size: usize) -> Result<Self> {
         let config: tokio_postgres::Config = url.parse().doing(|| "cannot read the URL".to_owned())?;
         let port = config.get_ports().first().copied().unwrap_or(5432);

@@ -7,9 +7,6 @@ use crate::error::{Doing, Error, Result};
 use crate::settings::workspace;
 
 /// Reads a file by its path in the repository.
-///
-/// # Errors
-/// When it is not there, or is not one YAML document that JSON can express.
 pub fn read(file: &str) -> Result<Value> {
     let text = std::fs::read_to_string(workspace().join(file)).doing(|| format!("cannot read {file}"))?;
     match Yaml::load_from_str(&text).doing(|| format!("{file} is not YAML"))?.as_slice() {

@@ -1,4 +1,5 @@
-"""Puts the tools of requirements.txt into .venv, once: `make setup`. Or those of another file into another folder.
+"""Puts the tools of requirements.txt into .venv, once: `make setup`. Or those of another file into another folder,
+with options for pip.
 
 Standard library only, because it runs before anything is installed. A lock makes a second run that starts meanwhile wait.
 """
@@ -10,7 +11,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-FOLDER, REQUIREMENTS = sys.argv[1:] or (".venv", "requirements.txt")
+FOLDER, REQUIREMENTS, *OPTIONS = sys.argv[1:] or (".venv", "requirements.txt")
 VENV = ROOT / FOLDER
 PYTHON = VENV / "bin" / "python"
 INSTALLED = VENV / REQUIREMENTS
@@ -37,7 +38,7 @@ def main() -> int:
                 )
         INSTALLED.unlink(missing_ok=True)
         installed = run(
-            str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS
+            str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *OPTIONS, "-r", REQUIREMENTS
         )
         if installed.returncode != 0:
             return fail(f"pip could not install {REQUIREMENTS}", installed)

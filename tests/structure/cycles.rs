@@ -112,7 +112,7 @@ impl Graph {
                 if let Some(path) = graph.local(&named.segments, module)
                     && let Some(name) = &named.import
                 {
-                    reexports.insert([&module[..], &[name.clone()]].concat(), path);
+                    reexports.insert([&module[..], std::slice::from_ref(name)].concat(), path);
                 }
             }
         }

@@ -29,9 +29,6 @@ pub struct Record {
 
 impl Record {
     /// The message, which is to be one JSON object.
-    ///
-    /// # Errors
-    /// When it is not.
     pub fn json(&self) -> Result<Value> {
         match serde_json::from_str(&self.message) {
             Ok(value @ Value::Object(_)) => Ok(value),
@@ -43,9 +40,6 @@ impl Record {
 
 impl LogGroup {
     /// Makes the group and its streams.
-    ///
-    /// # Errors
-    /// When there is such a group already.
     pub async fn create(logs: Logs, name: &str, streams: &[&str]) -> Result<Self> {
         logs.call("CreateLogGroup", json!({ "logGroupName": name })).await?;
         let group = Self { logs, name: name.to_owned() };
@@ -56,9 +50,6 @@ impl LogGroup {
     }
 
     /// Makes one more stream.
-    ///
-    /// # Errors
-    /// When there is such a stream already.
     pub async fn create_stream(&self, stream: &str) -> Result<()> {
         let body = json!({ "logGroupName": self.name, "logStreamName": stream });
         self.logs.call("CreateLogStream", body).await.map(drop)
@@ -75,9 +66,6 @@ impl LogGroup {
     }
 
     /// When each stream last took something in: a cheap way to see that there is nothing new.
-    ///
-    /// # Errors
-    /// When the service does not answer.
     pub async fn last_ingestion(&self) -> Result<Value> {
         let answer = self.logs.call("DescribeLogStreams", json!({ "logGroupName": self.name })).await?;
         let streams = answer["logStreams"].as_array().into_iter().flatten();
@@ -87,9 +75,6 @@ impl LogGroup {
     }
 
     /// All events, oldest first, those of one millisecond in the order of their arrival.
-    ///
-    /// # Errors
-    /// When the service does not answer as the protocol says.
     pub async fn records(&self) -> Result<Vec<Record>> {
         let mut records = Vec::new();
         let mut token = Value::Null;
@@ -112,17 +97,11 @@ impl LogGroup {
     }
 
     /// All events as JSON, oldest first.
-    ///
-    /// # Errors
-    /// When the service does not answer, or an event is not one JSON object.
     pub async fn events(&self) -> Result<Vec<Value>> {
         self.records().await?.iter().map(Record::json).collect()
     }
 
     /// Waits until `enough` says so of all events.
-    ///
-    /// # Errors
-    /// When `limit` has passed; the message shows what did come.
     pub async fn wait_for_events(
         &self,
         enough: impl Fn(&[Value]) -> bool,

@@ -42,9 +42,6 @@ pub struct CloudWatch {
 
 impl CloudWatch {
     /// Starts it, healthy and without log groups.
-    ///
-    /// # Panics
-    /// When there is no port left on the loopback device.
     pub async fn start() -> Self {
         let state = Arc::new(watch::Sender::new(State::default()));
         let server = server::start(Arc::clone(&state)).await.unwrap_or_else(|error| panic!("{error}"));
@@ -131,17 +128,11 @@ impl CloudWatch {
     }
 
     /// All stored events as JSON, in the order of their arrival.
-    ///
-    /// # Panics
-    /// When one is not a JSON object.
     pub fn events(&self) -> Vec<Value> {
         self.stored().iter().map(Stored::json).collect()
     }
 
     /// Waits until the calls of `PutLogEvents` are as wanted; gives them.
-    ///
-    /// # Panics
-    /// When they are not so in half a minute.
     pub async fn wait_for_puts(&self, wanted: impl Fn(&[Call]) -> bool) -> Vec<Call> {
         let mut state = self.state.subscribe();
         let puts = |state: &State| -> Vec<Call> {
@@ -155,9 +146,6 @@ impl CloudWatch {
     }
 
     /// Checks that every call kept to the protocol and to the documented limits.
-    ///
-    /// # Panics
-    /// When one did not.
     pub fn assert_all_legal(&self) {
         let state = self.state.borrow();
         let illegal: Vec<&str> = state.calls.iter().filter_map(|call| call.illegal.as_deref()).collect();

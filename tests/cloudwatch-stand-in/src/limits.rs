@@ -24,9 +24,6 @@ const HOUR_MS: i64 = 60 * 60 * 1000;
 pub const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// Why a batch is refused as a whole; always an `InvalidParameterException`.
-///
-/// # Errors
-/// The first limit that it breaks.
 pub fn check(batch: &[Input]) -> Result<(), String> {
     if batch.is_empty() || batch.len() > MAX_EVENTS {
         return Err(format!("a batch of {} events, not of 1 to {MAX_EVENTS}", batch.len()));

@@ -70,9 +70,6 @@ pub struct Stored {
 
 impl Stored {
     /// The message, which is to be one JSON object on one line.
-    ///
-    /// # Panics
-    /// When it is not.
     pub fn json(&self) -> Value {
         assert!(!self.message.contains(['\n', '\r']), "an event of several lines: {}", self.message);
         match serde_json::from_str(&self.message) {

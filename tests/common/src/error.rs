@@ -42,9 +42,6 @@ impl StdError for Error {}
 /// Adds what was being attempted to somebody else's error.
 pub trait Doing<T> {
     /// Wraps the error as `message: error`; `message` says what was being attempted.
-    ///
-    /// # Errors
-    /// The error it was called on, wrapped.
     fn doing(self, message: impl FnOnce() -> String) -> Result<T>;
 }
 

@@ -25,9 +25,6 @@ pub struct Listener {
 
 impl Listener {
     /// Listens at an address; `serve` is one connection, from its start to its end.
-    ///
-    /// # Errors
-    /// When the address is taken, or not this machine's.
     pub async fn start<F>(
         address: SocketAddr,
         serve: impl Fn(TcpStream) -> F + Send + 'static,

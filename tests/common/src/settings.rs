@@ -28,14 +28,12 @@ pub fn get(name: &str) -> Option<String> {
 
 /// All variables that are valid UTF-8.
 pub fn all() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    #[expect(clippy::disallowed_methods, reason = "the one home of the environment in the harness")]
+    let variables = std::env::vars_os();
+    variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// A variable that `stack test` sets.
-///
-/// # Panics
-/// Without it: integration tests need the servers that `make test` starts.
 pub fn of_the_test_stack(name: &str) -> String {
     get(name).unwrap_or_else(|| {
         panic!("{name} is not set: run the tests with `make test`, one of them with `make test T=<its name>`")
@@ -55,9 +53,6 @@ pub fn workspace() -> PathBuf {
 }
 
 /// A program of the pinned tools in `.venv`.
-///
-/// # Errors
-/// When `make setup` has not been run.
 pub fn tool(name: &str) -> Result<PathBuf> {
     let program = workspace().join(".venv/bin").join(name);
     if program.exists() {
@@ -67,9 +62,6 @@ pub fn tool(name: &str) -> Result<PathBuf> {
 }
 
 /// Where cargo put the functions' binaries: `FUNCTIONS_DIR`, or beside this program.
-///
-/// # Errors
-/// When this program cannot tell where it is.
 pub fn functions_dir() -> Result<PathBuf> {
     if let Some(folder) = get(FUNCTIONS_DIR) {
         return Ok(folder.into());

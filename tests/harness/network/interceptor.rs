@@ -85,9 +85,6 @@ struct State {
 
 impl Interceptor {
     /// Starts one before a database.
-    ///
-    /// # Panics
-    /// When there is no free port.
     pub async fn before(database: &Database) -> Self {
         let url = database.url();
         let config: tokio_postgres::Config = url.parse().unwrap_or_else(|error| panic!("{error}"));

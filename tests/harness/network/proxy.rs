@@ -42,17 +42,11 @@ pub struct Proxy {
 
 impl Proxy {
     /// Starts one.
-    ///
-    /// # Panics
-    /// When there is no free port.
     pub async fn to(target: SocketAddr) -> Self {
         Self::between(ANY, target).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Starts one that listens at an address.
-    ///
-    /// # Errors
-    /// When it is taken, or not this machine's.
     pub async fn between(address: SocketAddr, target: SocketAddr) -> Result<Self> {
         let mode = Arc::new(watch::Sender::new(Mode::default()));
         let flights = Arc::new(AtomicU64::new(0));

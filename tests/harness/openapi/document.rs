@@ -40,9 +40,6 @@ impl Document {
     }
 
     /// All operations by their `operationId`.
-    ///
-    /// # Errors
-    /// When a reference leads nowhere, or a status is not a number.
     pub fn operations(&self) -> Result<BTreeMap<String, Operation>> {
         let mut operations = BTreeMap::new();
         for (path, item) in entries(&self.root["paths"]) {
@@ -67,9 +64,6 @@ impl Document {
     }
 
     /// What a `$ref` stands for; anything else is itself.
-    ///
-    /// # Errors
-    /// When it leads nowhere.
     pub fn resolved<'a>(&'a self, value: &'a Value) -> Result<&'a Value> {
         let Some(reference) = value["$ref"].as_str() else { return Ok(value) };
         let target = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
@@ -82,9 +76,6 @@ impl Document {
     }
 
     /// A validator for a schema of the description. It also refuses what the schema does not speak of.
-    ///
-    /// # Errors
-    /// When it is not a JSON Schema.
     pub fn validator(&self, schema: &Value) -> Result<Validator> {
         let schema = json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",

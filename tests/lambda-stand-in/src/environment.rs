@@ -185,7 +185,6 @@ impl Environment {
     /// Lambda's shutdown phase; gives the exit status.
     pub async fn shut_down(mut self) -> Option<ExitStatus> {
         self.thaw();
-        self.api.progress.send_modify(|progress| progress.shut_down(epoch_millis(SHUTDOWN_LIMIT)));
         process::signal(self.pid, Signal::TERM);
         match tokio::time::timeout(SHUTDOWN_LIMIT, self.exited()).await {
             Ok(status) => status,

@@ -197,9 +197,6 @@ pub struct Response {
 
 impl Response {
     /// Reads the outcome of an invocation.
-    ///
-    /// # Panics
-    /// When the invocation failed, or its result is not one that API Gateway understands.
     pub fn of(invocation: Invocation) -> Self {
         let after = invocation.response_after;
         let mut value = invocation.value();

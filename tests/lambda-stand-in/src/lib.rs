@@ -66,9 +66,6 @@ impl Env {
 }
 
 /// The binary of a function.
-///
-/// # Errors
-/// When it has not been built.
 pub fn binary(name: &str) -> Result<PathBuf> {
     let program = settings::functions_dir()?.join(name);
     if program.exists() {
@@ -166,9 +163,6 @@ impl Launch {
     }
 
     /// Starts the function and waits for the end of its init phase.
-    ///
-    /// # Errors
-    /// When the binary is missing, or the process ends before it asks for an event; with its last lines.
     pub async fn start(self) -> Result<Function> {
         let function = Function::run(self);
         let (reply, started) = oneshot::channel();
@@ -203,17 +197,11 @@ impl Drop for Function {
 
 impl Function {
     /// Starts a function with Lambda's usual treatment; `Launch` has the options.
-    ///
-    /// # Errors
-    /// When the binary is missing, or the process ends before it asks for an event; with its last lines.
     pub async fn start(name: &str, env: Env) -> Result<Self> {
         Launch::of(name).env(env).start().await
     }
 
     /// Starts a function that is expected to give up before its first event.
-    ///
-    /// # Panics
-    /// When it does start, or neither starts nor ends within the time that Lambda gives it.
     pub async fn expect_exit(name: &str, env: Env) -> Exit {
         let function = Self::run(Launch::of(name).env(env));
         let (reply, started) = oneshot::channel();
@@ -244,17 +232,11 @@ impl Function {
     }
 
     /// Invokes the function; returns as soon as the answer is there. Waits its turn behind earlier invocations.
-    ///
-    /// # Panics
-    /// When the check of [`Launch::check`] does.
     pub fn invoke<'a>(&'a self, event: &Value) -> impl Future<Output = Invocation> + use<'a> {
         self.invoke_bytes(event.to_string())
     }
 
     /// Invokes the function with any bytes as its event.
-    ///
-    /// # Panics
-    /// As [`Function::invoke`].
     pub fn invoke_bytes<'a, B: Into<Bytes>>(
         &'a self,
         event: B,
@@ -273,9 +255,6 @@ impl Function {
     }
 
     /// Waits until no invocation is under way and the environment is at rest: all extensions done, frozen.
-    ///
-    /// # Panics
-    /// When that takes longer than `limit`.
     pub async fn settled(&self, limit: Duration) -> Option<Settled> {
         let mut status = self.status.subscribe();
         let at_rest = async {
@@ -298,7 +277,7 @@ impl Function {
         });
     }
 
-    /// Lambda's shutdown: thaw, SHUTDOWN to the extensions that want it, SIGTERM, after two seconds SIGKILL.
+    /// Lambda's shutdown: thaw, SIGTERM, after two seconds SIGKILL.
     pub async fn stop(&self) -> Exit {
         let (reply, stopped) = oneshot::channel();
         self.send(Command::Stop(reply));
@@ -333,9 +312,6 @@ impl Function {
     }
 
     /// Waits for a line of its output.
-    ///
-    /// # Panics
-    /// When there is none within `limit`.
     pub async fn wait_for_log(&self, fits: impl Fn(&str) -> bool, limit: Duration) -> String {
         match tokio::time::timeout(limit, self.output.wait_for(fits)).await {
             Ok(line) => line,

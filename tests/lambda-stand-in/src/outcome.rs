@@ -20,9 +20,6 @@ pub struct Invocation {
 
 impl Invocation {
     /// The result.
-    ///
-    /// # Panics
-    /// When the invocation failed.
     pub fn value(self) -> Value {
         match self.outcome {
             Outcome::Ok(value) => value,
@@ -32,9 +29,6 @@ impl Invocation {
     }
 
     /// The failure.
-    ///
-    /// # Panics
-    /// When the invocation succeeded or timed out.
     pub fn error(self) -> FunctionError {
         match self.outcome {
             Outcome::FunctionError(error) => error,

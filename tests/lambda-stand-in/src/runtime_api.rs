@@ -20,8 +20,8 @@ use common::error::Result;
 use common::http;
 use common::http::server::{Reply, body, reply_json};
 
-/// The largest answer that Lambda takes.
-const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
+/// The largest answer that Lambda takes: 6 MiB and a little.
+const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024 + 100;
 
 /// An invocation on its way to the runtime.
 #[derive(Clone, Debug)]
@@ -49,13 +49,14 @@ pub(super) struct Progress {
     dispatch: Option<Dispatch>,
     extensions: BTreeMap<String, Extension>,
     current: Option<String>,
+    answered: Option<String>,
     pub answer: Option<Answer>,
     pub init_error: Option<FunctionError>,
 }
 
 #[derive(Debug)]
 struct Extension {
-    events: Vec<String>,
+    wants_invocations: bool,
     waits: bool,
     next: Option<Value>,
 }
@@ -70,35 +71,19 @@ impl Progress {
 
     /// Hands an invocation to the runtime, and tells the extensions that registered for it.
     pub fn dispatch(&mut self, dispatch: Dispatch) {
-        self.tell(
-            "INVOKE",
-            &json!({
-                "eventType": "INVOKE",
-                "deadlineMs": u64::try_from(dispatch.deadline_ms).unwrap_or(u64::MAX),
-                "requestId": dispatch.request_id,
-                "invokedFunctionArn": dispatch.arn,
-                "tracing": { "type": "X-Amzn-Trace-Id", "value": TRACE },
-            }),
-        );
+        let event = json!({
+            "eventType": "INVOKE",
+            "deadlineMs": u64::try_from(dispatch.deadline_ms).unwrap_or(u64::MAX),
+            "requestId": dispatch.request_id,
+            "invokedFunctionArn": dispatch.arn,
+            "tracing": { "type": "X-Amzn-Trace-Id", "value": TRACE },
+        });
+        for extension in self.extensions.values_mut().filter(|extension| extension.wants_invocations) {
+            extension.next = Some(event.clone());
+        }
         self.answer = None;
         self.current = Some(dispatch.request_id.clone());
         self.dispatch = Some(dispatch);
-    }
-
-    /// Tells the extensions that registered for it about the end.
-    pub fn shut_down(&mut self, deadline_ms: u128) {
-        let deadline_ms = u64::try_from(deadline_ms).unwrap_or(u64::MAX);
-        let event =
-            json!({ "eventType": "SHUTDOWN", "shutdownReason": "SPINDOWN", "deadlineMs": deadline_ms });
-        self.tell("SHUTDOWN", &event);
-    }
-
-    fn tell(&mut self, kind: &str, event: &Value) {
-        for extension in self.extensions.values_mut() {
-            if extension.events.iter().any(|registered| registered == kind) {
-                extension.next = Some(event.clone());
-            }
-        }
     }
 }
 
@@ -206,43 +191,49 @@ impl Server {
             self.progress.send_modify(|progress| progress.answer = Some(Answer::Error(error.clone())));
             return reply_json(413, &json!({ "errorType": error.error_type }));
         };
-        let known = self.progress.send_if_modified(|progress| {
-            let known = progress.current.as_deref() == Some(id);
-            if known {
-                progress.current = None;
+        let (mut status, mut error_type) = (400, "InvalidRequestID");
+        self.progress.send_modify(|progress| {
+            if progress.current.as_deref() == Some(id) {
+                status = 202;
+                progress.answered = progress.current.take();
                 progress.answer = Some(kind(answer));
+            } else if progress.answered.as_deref() == Some(id) {
+                (status, error_type) = (403, "InvalidStateTransition");
             }
-            known
         });
-        match known {
-            true => reply_json(202, &json!({ "status": "OK" })),
-            false => reply_json(400, &json!({ "errorType": "InvalidRequestID" })),
+        match status {
+            202 => reply_json(202, &json!({ "status": "OK" })),
+            _ => reply_json(status, &json!({ "errorType": error_type })),
         }
     }
 
     async fn register(&self, request: Request<Incoming>) -> Reply {
         let asked: Value = serde_json::from_slice(&body(request, MAX_ANSWER_BYTES).await.unwrap_or_default())
             .unwrap_or_default();
-        let events = asked["events"].as_array().into_iter().flatten();
-        let events = events.filter_map(|event| event.as_str().map(str::to_owned)).collect();
-        let refused = |status| reply_json(status, &json!({ "errorType": "Extension.RegistrationRefused" }));
+        let events: Vec<&str> =
+            asked["events"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let refused = |status, error_type: &str| reply_json(status, &json!({ "errorType": error_type }));
         if let Some(status) = self.refuse_extensions {
-            return refused(status);
+            return refused(status, "Extension.RegistrationRefused");
         }
+        // SHUTDOWN is for external extensions only, which are programs of their own.
+        if events.iter().any(|event| *event != "INVOKE") {
+            return refused(403, "Extension.InvalidEventType");
+        }
+        let extension = Extension { wants_invocations: !events.is_empty(), waits: false, next: None };
         let id = uuid::Uuid::new_v4().to_string();
         let in_time = self.progress.send_if_modified(|progress| {
             let in_time = progress.first_next.is_none();
             if in_time {
-                progress.extensions.insert(id.clone(), Extension { events, waits: false, next: None });
+                progress.extensions.insert(id.clone(), extension);
             }
             in_time
         });
         if !in_time {
-            return refused(403);
+            return refused(403, "Extension.InvalidExtensionState");
         }
-        let body = json!({
-            "functionName": self.function, "functionVersion": "$LATEST", "handler": "bootstrap", "accountId": "000000000000",
-        });
+        let body =
+            json!({"functionName": self.function, "functionVersion": "$LATEST", "handler": "bootstrap"});
         let mut response = reply_json(200, &body);
         let id = id.parse().expect("a UUID is a valid header value");
         response.headers_mut().insert("lambda-extension-identifier", id);

@@ -21,9 +21,6 @@ pub struct Emulator {
 impl Emulator {
     /// Starts it on a port that it chooses itself, and waits until it listens. `folder` takes its log;
     /// `orphans` are files and folders to remove when its owner is killed.
-    ///
-    /// # Errors
-    /// When `moto_server` is missing or does not start.
     pub async fn start(folder: &Path, orphans: &[PathBuf]) -> Result<Self> {
         let log = folder.join("moto.log");
         // What an earlier run left would be taken for this one's address.

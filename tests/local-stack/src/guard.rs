@@ -62,9 +62,6 @@ pub struct Guarded {
 
 impl Guarded {
     /// Starts it.
-    ///
-    /// # Errors
-    /// When the log cannot be written or no process started.
     pub fn start(spec: Spec) -> Result<Self> {
         let log = || -> Result<Stdio> {
             let file = File::options().create(true).append(true).open(&spec.log);

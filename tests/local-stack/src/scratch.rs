@@ -14,9 +14,6 @@ pub struct Scratch {
 
 impl Scratch {
     /// Makes it, owned by `user` when there is one.
-    ///
-    /// # Errors
-    /// When the machine's temporary folder cannot be written.
     pub fn create(user: Option<User>) -> Result<Self> {
         // Another user may not get through to a TMPDIR of our own.
         let base = if user.is_some() { PathBuf::from("/tmp") } else { std::env::temp_dir() };
@@ -44,17 +41,11 @@ impl Drop for Scratch {
 }
 
 /// Gives a file or folder to `user`.
-///
-/// # Errors
-/// When only root could.
 pub fn own(path: &Path, user: User) -> Result<()> {
     chown(path, Some(user.uid), Some(user.gid)).doing(|| format!("cannot give {} away", path.display()))
 }
 
 /// Whom servers run as that refuse to run as root: nobody, when we are root.
-///
-/// # Errors
-/// When there is no such user.
 pub fn unprivileged_user() -> Result<Option<User>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);

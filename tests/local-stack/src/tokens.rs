@@ -56,9 +56,6 @@ impl Keys {
     }
 
     /// A key pair for one of [`ALGORITHMS`].
-    ///
-    /// # Panics
-    /// For any other.
     pub fn for_algorithm(algorithm: &'static str) -> Self {
         let ec = |with| Pair::Ec(EcdsaKeyPair::generate(with).expect("the system has random numbers"));
         let pair = match algorithm {

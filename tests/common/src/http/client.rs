@@ -31,9 +31,6 @@ impl Answer {
 }
 
 /// Sends one request to an `http://` address and reads the whole answer.
-///
-/// # Errors
-/// When nothing answers within `limit`, or what answers does not speak HTTP.
 pub async fn send(
     method: Method,
     url: &str,

@@ -41,9 +41,6 @@ struct State {
 
 impl Recorder {
     /// Starts it.
-    ///
-    /// # Panics
-    /// When there is no free port.
     pub async fn answering(status: u16, body: impl Into<Bytes>) -> Self {
         let state = Arc::new(Mutex::new(State { status, body: body.into(), asked: Vec::new() }));
         let shared = Arc::clone(&state);

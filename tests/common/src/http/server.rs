@@ -23,9 +23,6 @@ pub struct Server(Listener);
 
 impl Server {
     /// Starts it. A handler that returns an error cuts the connection without an answer.
-    ///
-    /// # Errors
-    /// When there is no free port.
     pub async fn start<H, F, E>(handle: H) -> Result<Self>
     where
         H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
@@ -72,9 +69,6 @@ impl Server {
 }
 
 /// The whole body of a request.
-///
-/// # Errors
-/// When it is longer than `limit` bytes, or the client goes away in the middle of it.
 pub async fn body(
     request: Request<Incoming>,
     limit: usize,
@@ -83,9 +77,6 @@ pub async fn body(
 }
 
 /// An answer with a status, a content type and a body; none for an empty content type.
-///
-/// # Panics
-/// When the status is none.
 pub fn reply(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = StatusCode::from_u16(status).expect("handlers answer with a valid status");

@@ -73,9 +73,6 @@ pub struct Server {
 
 impl Server {
     /// Makes an empty cluster with the service's role and starts it.
-    ///
-    /// # Errors
-    /// When PostgreSQL is missing or does not start.
     pub async fn start(options: Options) -> Result<Self> {
         let user = unprivileged_user()?;
         let scratch = Scratch::create(user)?;
@@ -158,9 +155,6 @@ impl Server {
     }
 
     /// Creates a database that the service's role owns.
-    ///
-    /// # Errors
-    /// When there is one of this name, or the server does not answer.
     pub async fn create_database(&self, name: &str) -> Result<()> {
         let client = connect(&self.url("postgres")).await?;
         let sql = format!("create database {name} owner {SERVICE_ROLE}");
@@ -209,9 +203,6 @@ impl Server {
     }
 
     /// Starts a stopped server with its data, on the same port.
-    ///
-    /// # Errors
-    /// When it does not start, for instance because somebody else has the port by now.
     pub async fn start_again(&mut self) -> Result<()> {
         self.run().await
     }
@@ -264,18 +255,12 @@ async fn init(bin: &Path, scratch: &Path, user: Option<User>, password: &str) ->
 }
 
 /// A port that nobody uses at the moment.
-///
-/// # Errors
-/// When there is none.
 pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     Ok(listener.doing(|| "cannot find a free port".to_owned())?.port())
 }
 
 /// Connects to a server on this machine, without TLS.
-///
-/// # Errors
-/// When it cannot be reached; the message does not show the password.
 pub async fn connect(url: &str) -> Result<Client> {
     let (client, connection) = tokio_postgres::connect(url, NoTls)
         .await

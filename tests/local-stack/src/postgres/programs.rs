@@ -13,9 +13,6 @@ use common::settings;
 
 /// The folder with `initdb`, `postgres` and `psql`: of the package in `.venv`, or the machine's own when
 /// `TEST_POSTGRES` is `system`.
-///
-/// # Errors
-/// When there is none.
 pub fn bin_dir() -> Result<PathBuf> {
     match settings::get(settings::TEST_POSTGRES).as_deref() {
         None | Some("venv") => pinned(),
@@ -63,9 +60,6 @@ fn version(folder: &Path) -> u32 {
 
 /// `bin` itself when `user` can run what is in it, else a copy of the installation in `scratch`: a clone below `/root`
 /// is closed to everybody else.
-///
-/// # Errors
-/// When the programs do not run on this machine, or the copy fails.
 pub(super) fn reachable(bin: &Path, user: Option<User>, scratch: &Path) -> Result<PathBuf> {
     if runs(bin, user)? {
         return Ok(bin.to_owned());

@@ -16,9 +16,6 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Connects: on this machine without TLS, elsewhere with a verified certificate, as the service does.
-///
-/// # Errors
-/// When it cannot be reached within ten seconds; the message does not show the password.
 pub async fn connect(url: &str) -> Result<Client> {
     let place = without_password(url);
     let cause = match tokio::time::timeout(Duration::from_secs(10), open(url)).await {

@@ -153,9 +153,6 @@ pub struct Address {
 
 impl Address {
     /// Invokes a function directly.
-    ///
-    /// # Errors
-    /// When it fails or does not answer in time.
     pub async fn invoke(&self, function: &str, event: &str) -> Result<Value> {
         let url = format!("{}/2015-03-31/functions/{function}/invocations", self.url);
         let headers = [("content-type", "application/json")];
@@ -167,9 +164,6 @@ impl Address {
     }
 
     /// One request to each endpoint, none of which changes anything: starts its function and shows that it answers.
-    ///
-    /// # Errors
-    /// When one of them does not answer, or with a server error.
     pub async fn warm(&self, token: &str, flag: &str) -> Result<()> {
         let schedules = format!("/api/admin/flags/{flag}/schedule");
         let none = format!("{schedules}/00000000-0000-4000-8000-000000000000");
