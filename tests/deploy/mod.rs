@@ -4,19 +4,19 @@
 mod alarms;
 mod artifacts;
 mod audit;
-mod database;
+mod database_access;
 mod deployed;
+mod function_limits;
 mod functions;
-mod gateway;
 mod guide;
-mod limits;
-mod network;
+mod http_api;
+mod insights_queries;
 mod permissions;
-mod queries;
 mod routes;
 mod sam;
-mod settings;
 mod template;
+mod template_settings;
+mod vpc;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;

@@ -12,7 +12,7 @@ use harness::lambda::{End, Function, Outcome};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use super::fault::{Fault, Level, OUTBOX};
+use super::fault_kinds::{Fault, Level, OUTBOX};
 use super::scenario::Scenario;
 
 const CONTROL: &str = include_str!("control.sql");
@@ -142,7 +142,7 @@ impl Lane {
                 Fault::RowsLocked(table) => {
                     let rows = match *table {
                         OUTBOX => String::new(),
-                        super::fault::FLAGS => format!("where flag_key = '{name}-a'"),
+                        super::fault_kinds::FLAGS => format!("where flag_key = '{name}-a'"),
                         _ => format!(
                             "where flag_id = (select id from feature_flags where flag_key = '{name}-a')"
                         ),

@@ -15,7 +15,7 @@ use crate::logs::{ACCESS_KEY_ID, LogGroup, Logs, REGION, SECRET_ACCESS_KEY};
 use crate::tokens::{AUDIENCE, ISSUER, Keys, Token};
 use crate::{audit_events, clock, openapi, settings};
 
-pub use local_stack::service::{AUDITING, ENDPOINTS, FUNCTIONS, SCHEDULE, SCHEDULES};
+pub use local_stack::endpoints::{AUDITING, ENDPOINTS, FUNCTIONS, SCHEDULE, SCHEDULES};
 
 /// How long anything may take that is not the subject of a test.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -12,13 +12,13 @@
 
 pub mod api;
 pub mod audit_events;
+pub mod counted;
 pub mod database;
 pub mod front;
 mod full_disk;
 pub mod network;
 pub mod openapi;
 pub mod pgbouncer;
-pub mod round_trips;
 pub mod yaml;
 
 pub use cloudwatch_stand_in as cloudwatch;
@@ -30,7 +30,7 @@ pub use network::{interceptor, proxy};
 
 /// CloudWatch Logs as a client sees it.
 pub mod logs {
-    pub use cloudwatch_stand_in::client::{ACCESS_KEY_ID, Logs, REGION, SECRET_ACCESS_KEY};
+    pub use cloudwatch_stand_in::logs_client::{ACCESS_KEY_ID, Logs, REGION, SECRET_ACCESS_KEY};
     pub use cloudwatch_stand_in::{LogGroup, Record};
 }
 

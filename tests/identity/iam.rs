@@ -6,7 +6,7 @@ use harness::http::recorder::Recorder;
 use serde_json::json;
 
 use super::authority::{Authority, NOW};
-use super::front::Front;
+use super::tls_front::Front;
 use super::{HOST, server_of, service, through};
 use crate::support::{LIMIT, text, turn_on};
 

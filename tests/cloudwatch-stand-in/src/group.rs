@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::client::Logs;
+use crate::logs_client::Logs;
 use common::error::{Doing, Error, Result};
 
 /// A log group with its streams.

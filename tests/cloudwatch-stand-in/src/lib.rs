@@ -6,15 +6,15 @@
 //! - [`limits`]: what is a legal batch, and which events of it are refused for their time;
 //! - [`fault`]: what can be made to go wrong;
 //! - [`record`]: what a test can look at;
-//! - `state` and `server`: groups, streams and events behind HTTP.
+//! - `state` and `wire`: groups, streams and events behind HTTP.
 
-pub mod client;
 pub mod fault;
 mod group;
 pub mod limits;
+pub mod logs_client;
 pub mod record;
-mod server;
 mod state;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl CloudWatch {
     /// Starts it, healthy and without log groups.
     pub async fn start() -> Self {
         let state = Arc::new(watch::Sender::new(State::default()));
-        let server = server::start(Arc::clone(&state)).await.unwrap_or_else(|error| panic!("{error}"));
+        let server = wire::start(Arc::clone(&state)).await.unwrap_or_else(|error| panic!("{error}"));
         Self { server, state }
     }
 

@@ -6,7 +6,7 @@ mod batch_limits;
 mod injected_faults;
 
 use cloudwatch_stand_in::CloudWatch;
-use cloudwatch_stand_in::client::Logs;
+use cloudwatch_stand_in::logs_client::Logs;
 use common::Result;
 use serde_json::{Value, json};
 

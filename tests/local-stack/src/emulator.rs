@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cloudwatch_stand_in::client::Logs;
+use cloudwatch_stand_in::logs_client::Logs;
 use common::error::{Error, Result};
 use common::settings;
 use serde_json::json;

@@ -3,9 +3,9 @@
 //! The binary `stack` starts them for `make run` and `make test`; the tests start more of them on their own.
 
 pub mod emulator;
+pub mod endpoints;
 pub mod guard;
 pub mod postgres;
 pub mod sam_env;
 pub mod scratch;
-pub mod service;
 pub mod tokens;

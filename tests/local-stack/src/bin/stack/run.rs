@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use cloudwatch_stand_in::LogGroup;
-use cloudwatch_stand_in::client::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
+use cloudwatch_stand_in::logs_client::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
 use common::error::Doing;
 use common::listener::Listener;
 use common::{Error, Result};
 use local_stack::emulator::Emulator;
+use local_stack::endpoints::AUDITING;
 use local_stack::postgres::{self, Options, Server, Stop};
-use local_stack::service::AUDITING;
 use local_stack::tokens::{AUDIENCE, ISSUER, Keys};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior};

@@ -3,7 +3,7 @@
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use cloudwatch_stand_in::client::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
+use cloudwatch_stand_in::logs_client::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
 use common::error::Doing;
 use common::process::signal_group;
 use common::settings::{

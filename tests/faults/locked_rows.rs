@@ -7,7 +7,7 @@ use harness::lambda::Outcome;
 use serde_json::Value;
 use tokio_postgres::Client;
 
-use super::fault::CODES;
+use super::fault_kinds::CODES;
 use crate::processor::crowd::count;
 use crate::support::of_type;
 

@@ -1,7 +1,7 @@
 //! A warm request is one round trip to the database before its answer: counted on the wire.
 
 use harness::api::{cancel_request, create_request, list_request};
-use harness::round_trips::Counted;
+use harness::counted::Counted;
 
 use crate::support::{text, turn_on};
 

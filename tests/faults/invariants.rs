@@ -19,7 +19,7 @@ use harness::logs::SECRET_ACCESS_KEY;
 use serde_json::{Value, json};
 
 use super::case::{Case, Observed, Row};
-use super::fault::{Fault, Level};
+use super::fault_kinds::{Fault, Level};
 use super::lane::{Call, Lane};
 use super::scenario::Scenario;
 
