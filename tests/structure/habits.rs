@@ -1,5 +1,8 @@
 //! Habits: every file says why it is there, none grows too long, comments are few, and what cannot fail says why.
 
+use std::collections::BTreeMap;
+
+use harness::settings::workspace;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
@@ -40,6 +43,34 @@ fn no_file_is_too_long() {
     assert!(long.is_empty(), "\n{}\n", long.join("\n"));
     assert!(too_long(Source::new("a.rs", &"\n".repeat(LONGEST))).is_none());
     assert!(too_long(Source::new("a.rs", &"\n".repeat(LONGEST + 1))).is_some());
+}
+
+/// Which folder's `limits.rs`? A name that is there once needs no folder.
+#[test]
+fn every_test_file_has_a_name_of_its_own() {
+    let mut paths: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for source in sources("tests") {
+        let name = source.path.rsplit('/').next().unwrap_or_default().to_owned();
+        paths.entry(name).or_default().push(source.path);
+    }
+
+    let usual = ["lib.rs", "main.rs", "mod.rs"];
+    paths.retain(|name, paths| paths.len() > 1 && !usual.contains(&name.as_str()));
+    assert!(paths.is_empty(), "rename all but one of each: {paths:#?}");
+}
+
+#[test]
+fn every_test_that_the_readme_names_exists() {
+    let readme = std::fs::read_to_string(workspace().join("tests/README.md")).unwrap();
+    let (_, table) = readme.split_once("## Which test covers which fault").unwrap();
+    let named: Vec<&str> = table.split('`').skip(1).step_by(2).collect();
+    let code: String = sources("tests").into_iter().map(|source| source.text).collect();
+
+    let is_missing = |name: &&str| !code.contains(&format!("fn {name}("));
+    let missing: Vec<&str> = named.iter().copied().filter(is_missing).collect();
+
+    assert!(named.len() > 50, "{named:?}");
+    assert!(missing.is_empty(), "no such tests: {missing:#?}");
 }
 
 #[test]
