@@ -23,11 +23,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The service, set up for one test.
 #[derive(Debug)]
 pub struct Api {
-    /// The identity provider's keys.
     pub keys: Keys,
-    /// The service's database.
     pub database: Database,
-    /// The audit log group.
     pub group: LogGroup,
     setup: Setup,
     functions: [OnceCell<Function>; FUNCTIONS.len()],
@@ -116,7 +113,6 @@ impl Api {
         self.token().sign()
     }
 
-    /// The environment of a function.
     pub fn env(&self, function: &str) -> Env {
         let env = Env::new()
             .set("DATABASE_URL", self.database.url())
@@ -167,12 +163,10 @@ impl Api {
         self.send(&create_request(flag, query, body).bearer(token)).await
     }
 
-    /// Lists a flag's schedules.
     pub async fn list(&self, token: &str, flag: &str, query: &str) -> Response {
         self.send(&list_request(flag, query).bearer(token)).await
     }
 
-    /// Cancels a schedule.
     pub async fn cancel(&self, token: &str, flag: &str, schedule: &str, query: &str) -> Response {
         self.send(&cancel_request(flag, schedule, query).bearer(token)).await
     }

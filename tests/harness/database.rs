@@ -49,7 +49,6 @@ impl Database {
         Self { superuser_url: of(superuser_url), url: of(url), name }
     }
 
-    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -8,12 +8,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use harness::background;
+use common::listener::{ANY, Listener};
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 /// "May I speak TLS?" and "give up what another connection does", where a start-up message has the protocol's version.
@@ -25,9 +24,8 @@ const CLEARTEXT_PASSWORD: u32 = 3;
 
 /// The front; it ends when this is dropped.
 pub struct Front {
-    address: SocketAddr,
+    listener: Listener,
     tokens: Arc<Mutex<Vec<String>>>,
-    task: JoinHandle<()>,
 }
 
 impl Front {
@@ -42,37 +40,27 @@ impl Front {
     }
 
     async fn start(target: SocketAddr, tls: ServerConfig, password: Option<Arc<str>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let tokens = Arc::new(Mutex::new(Vec::new()));
         let given = Arc::clone(&tokens);
         let acceptor = TlsAcceptor::from(Arc::new(tls));
-        let task = background::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let (acceptor, given, password) = (acceptor.clone(), Arc::clone(&given), password.clone());
-                background::spawn(async move {
-                    // A client that refuses the certificate ends the connection; that is its right.
-                    let _ = serve(client, target, &acceptor, password.as_deref(), &given).await;
-                });
+        let connection = move |client| {
+            let (acceptor, given, password) = (acceptor.clone(), Arc::clone(&given), password.clone());
+            async move {
+                // A client that refuses the certificate ends the connection; that is its right.
+                let _ = serve(client, target, &acceptor, password.as_deref(), &given).await;
             }
-        });
-        Self { address, tokens, task }
+        };
+        Self { listener: Listener::start(ANY, connection).await.unwrap(), tokens }
     }
 
     /// Where it listens.
     pub fn port(&self) -> u16 {
-        self.address.port()
+        self.listener.address().port()
     }
 
     /// The tokens that it was given so far.
     pub fn tokens(&self) -> Vec<String> {
         self.tokens.lock().unwrap().clone()
-    }
-}
-
-impl Drop for Front {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

@@ -45,7 +45,7 @@ async fn create(app: &App, request: &Request) -> Result<Reply, Problem> {
 async fn start(ahead: i64) -> Api {
     let setup = Api::with().env("create-schedule", WRONG, Some(&ahead.to_string()));
     let setup = setup.launch("create-schedule", |launch| {
-        let name = "processor::clock::function_with_a_wrong_clock";
+        let name = "processor::function_clock::function_with_a_wrong_clock";
         launch.program(std::env::current_exe().unwrap(), &["--exact", name, "--ignored", "--nocapture"])
     });
     let api = setup.start().await;

@@ -13,7 +13,6 @@ pub enum Fault {
     Poison(&'static str),
     /// Answers with 200 that these events were refused for their time; stores the others.
     Reject(Rejected),
-    /// Stores nothing and never answers.
     Silence,
     /// Stores the events and never answers.
     StoreThenSilence,
@@ -24,11 +23,9 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Too many calls.
     pub const THROTTLE: Self = Self::Refuse(400, "ThrottlingException");
     /// CloudWatch Logs has trouble of its own.
     pub const UNAVAILABLE: Self = Self::Refuse(503, "ServiceUnavailableException");
-    /// CloudWatch Logs has a bug.
     pub const INTERNAL: Self = Self::Refuse(500, "InternalFailure");
     /// The function's role may not do this.
     pub const DENY: Self = Self::Refuse(400, "AccessDeniedException");

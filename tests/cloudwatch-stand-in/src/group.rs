@@ -17,13 +17,10 @@ pub struct LogGroup {
 /// One event as CloudWatch Logs keeps it.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// CloudWatch's own id of it.
     pub id: String,
-    /// The stream it is in.
     pub stream: String,
     /// Its CloudWatch timestamp, milliseconds since 1970.
     pub timestamp: i64,
-    /// The message as sent.
     pub message: String,
 }
 
@@ -49,13 +46,11 @@ impl LogGroup {
         Ok(group)
     }
 
-    /// Makes one more stream.
     pub async fn create_stream(&self, stream: &str) -> Result<()> {
         let body = json!({ "logGroupName": self.name, "logStreamName": stream });
         self.logs.call("CreateLogStream", body).await.map(drop)
     }
 
-    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }

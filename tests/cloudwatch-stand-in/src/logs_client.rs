@@ -8,7 +8,6 @@ use serde_json::Value;
 use common::error::{Doing, Error, Result};
 use common::http;
 
-/// The region of everything local.
 pub const REGION: &str = "us-east-1";
 /// Access key id of everything local.
 pub const ACCESS_KEY_ID: &str = "local";
@@ -27,7 +26,6 @@ impl Logs {
         Self { endpoint: endpoint.to_owned() }
     }
 
-    /// Its address.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }

@@ -8,23 +8,19 @@ use serde_json::Value;
 use crate::fault::Fault;
 use crate::limits::Rejected;
 
-/// One event of a batch.
 #[derive(Clone, Debug)]
 pub struct Input {
     /// Milliseconds since 1970.
     pub timestamp: i64,
-    /// The message.
     pub message: Arc<str>,
 }
 
-/// One call.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// `PutLogEvents`, `CreateLogStream`, …
     pub action: String,
     /// The stream it is about, if any.
     pub stream: String,
-    /// When it arrived.
     pub began: Instant,
     /// When it was over, if it is: answered, cut, or given up by the caller.
     pub ended: Option<Instant>,
@@ -34,11 +30,9 @@ pub struct Call {
     pub illegal: Option<String>,
     /// What was made to go wrong with it.
     pub fault: Option<Fault>,
-    /// What came of it.
     pub outcome: Outcome,
 }
 
-/// What came of a call.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
     /// Nothing yet.
@@ -55,16 +49,12 @@ pub enum Outcome {
     Abandoned,
 }
 
-/// One stored event.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    /// The group it is in.
     pub group: String,
-    /// The stream it is in.
     pub stream: String,
     /// Its CloudWatch timestamp, milliseconds since 1970.
     pub timestamp: i64,
-    /// The message as sent.
     pub message: Arc<str>,
 }
 

@@ -15,7 +15,6 @@ use common::clock;
 /// Events in one page of `FilterLogEvents`, at most.
 const PAGE: usize = 10_000;
 
-/// All that the service knows.
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// Where its clock stands, if it has been stopped.
@@ -30,14 +29,12 @@ pub(super) struct State {
     pub denied: BTreeSet<&'static str>,
 }
 
-/// A log group.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub streams: BTreeSet<String>,
     retention_days: Option<i64>,
 }
 
-/// What the caller gets.
 #[derive(Debug)]
 pub(super) enum Reply {
     Answer { status: u16, body: String, after: Duration },

@@ -10,7 +10,6 @@ pub struct Error {
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// What harness functions return.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {

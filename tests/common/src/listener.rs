@@ -55,7 +55,6 @@ impl Listener {
         Ok(Self { address, connections, cuts, task })
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

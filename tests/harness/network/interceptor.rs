@@ -54,7 +54,6 @@ pub struct Rule {
     pub label: String,
     /// Which one since [`Interceptor::begin`], from 1.
     pub occurrence: usize,
-    /// What is done to it.
     pub act: Act,
 }
 
@@ -84,7 +83,6 @@ struct State {
 }
 
 impl Interceptor {
-    /// Starts one before a database.
     pub async fn before(database: &Database) -> Self {
         let url = database.url();
         let config: tokio_postgres::Config = url.parse().unwrap_or_else(|error| panic!("{error}"));
@@ -124,7 +122,6 @@ impl Interceptor {
         self.script.state().fired.clone()
     }
 
-    /// Ends what is held.
     pub fn release(&self) {
         self.script.released.send_modify(|count| *count += 1);
     }

@@ -15,7 +15,6 @@ use crate::postgres;
 /// What both directions of a connection know.
 #[derive(Debug, Default)]
 struct Link {
-    /// The server's process.
     process: AtomicI32,
     /// ReadyForQuery messages that the server owes for what it has been sent, the first for the login.
     owed: AtomicU64,
@@ -23,7 +22,6 @@ struct Link {
     lost: AtomicU64,
 }
 
-/// Whether a connection goes on.
 #[derive(PartialEq)]
 enum After {
     GoOn,

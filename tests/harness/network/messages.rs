@@ -18,7 +18,6 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Of a client.
     pub fn of_client() -> Self {
         Self { bytes: Vec::new(), untyped: true }
     }

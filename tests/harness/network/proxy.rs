@@ -41,7 +41,6 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one.
     pub async fn to(target: SocketAddr) -> Self {
         Self::between(ANY, target).await.unwrap_or_else(|error| panic!("{error}"))
     }
@@ -55,7 +54,6 @@ impl Proxy {
         Ok(Self { listener: Listener::start(address, carry).await?, mode, flights })
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.listener.address()
     }

@@ -24,7 +24,6 @@ pub struct Operation {
     pub method: String,
     /// Such as `/api/admin/flags/{flagKey}/schedule`.
     pub path: String,
-    /// Each with its references resolved.
     pub parameters: Vec<Value>,
     /// `null` when it takes none.
     pub request_body: Value,
@@ -33,7 +32,6 @@ pub struct Operation {
 }
 
 impl Document {
-    /// The description that this is.
     pub fn new(root: Value) -> Self {
         let components = json!({ "schemas": closed_children(&root["components"]["schemas"]) });
         Self { root, components }

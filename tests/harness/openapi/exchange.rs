@@ -25,7 +25,6 @@ struct Slot {
     validator: Validator,
 }
 
-/// Bodies by media type.
 struct Body {
     required: bool,
     content: BTreeMap<String, Validator>,

@@ -17,7 +17,6 @@ use crate::yaml;
 /// The description's path in the repository.
 pub const FILE: &str = "docs/openapi.yaml";
 
-/// The description.
 pub fn document() -> &'static Document {
     static DOCUMENT: OnceLock<Document> = OnceLock::new();
     DOCUMENT.get_or_init(|| Document::new(yaml::read(FILE).unwrap_or_else(|error| panic!("{error}"))))

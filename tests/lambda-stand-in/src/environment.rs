@@ -44,7 +44,6 @@ pub(super) enum InitFailure {
     Harness(common::Error),
 }
 
-/// What ended a wait.
 enum Happened {
     Reached,
     Exited(Option<ExitStatus>),
@@ -52,7 +51,6 @@ enum Happened {
 }
 
 impl Environment {
-    /// Starts a process.
     pub async fn start(launch: Arc<Launch>, output: &Output) -> Result<Self> {
         let (program, args) = match &launch.program {
             Some((program, args)) => (program.clone(), args.as_slice()),
@@ -177,7 +175,6 @@ impl Environment {
         status
     }
 
-    /// Whether the process has ended.
     pub fn has_exited(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }

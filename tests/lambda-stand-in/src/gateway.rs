@@ -183,15 +183,11 @@ fn query_parameters(raw: &str) -> BTreeMap<String, String> {
 /// A function's answer as the client gets it.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// Status code.
     pub status: u16,
-    /// Headers, names in lower case.
     pub headers: BTreeMap<String, String>,
-    /// The body as text.
     pub text: String,
     /// The body as JSON; null when it is not.
     pub json: Value,
-    /// How long the client waited.
     pub after: std::time::Duration,
 }
 

@@ -6,6 +6,8 @@
 //! - Between invocations the process is frozen (`SIGSTOP`), for the next one it is thawed.
 //! - At the function's time limit the process is killed. A process that has died is replaced by the next invocation.
 
+#![expect(missing_docs, reason = "comments say what names and types do not")]
+
 mod environment;
 pub mod gateway;
 mod life;
@@ -36,12 +38,10 @@ use output::Output;
 pub struct Env(BTreeMap<String, String>);
 
 impl Env {
-    /// No variables.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets a variable.
     #[must_use]
     pub fn set(mut self, name: &str, value: impl Into<String>) -> Self {
         self.0.insert(name.to_owned(), value.into());
@@ -55,7 +55,6 @@ impl Env {
         self
     }
 
-    /// A variable that is set.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
@@ -65,7 +64,6 @@ impl Env {
     }
 }
 
-/// The binary of a function.
 pub fn binary(name: &str) -> Result<PathBuf> {
     let program = settings::functions_dir()?.join(name);
     if program.exists() {
@@ -132,7 +130,6 @@ impl Launch {
         Self { program: Some((program, args)), ..self }
     }
 
-    /// Its environment variables.
     #[must_use]
     pub fn env(self, env: Env) -> Self {
         Self { env, ..self }
@@ -156,7 +153,6 @@ impl Launch {
         Self { refuse_extensions: Some(status), ..self }
     }
 
-    /// Checks every result.
     #[must_use]
     pub fn check(self, check: Check) -> Self {
         Self { check: Some(check), ..self }

@@ -39,7 +39,6 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// Nothing is started yet.
     pub fn new(launch: Arc<Launch>, output: Output, status: Arc<watch::Sender<Status>>) -> Self {
         Self { launch, output, status, environment: None }
     }

@@ -12,14 +12,12 @@ use serde_json::Value;
 pub struct Invocation {
     /// Lambda's id of this invocation; empty when the function did not start.
     pub request_id: String,
-    /// The result or the failure.
     pub outcome: Outcome,
     /// How long the caller waited, without a start of the process.
     pub response_after: Duration,
 }
 
 impl Invocation {
-    /// The result.
     pub fn value(self) -> Value {
         match self.outcome {
             Outcome::Ok(value) => value,
@@ -28,7 +26,6 @@ impl Invocation {
         }
     }
 
-    /// The failure.
     pub fn error(self) -> FunctionError {
         match self.outcome {
             Outcome::FunctionError(error) => error,
@@ -40,7 +37,6 @@ impl Invocation {
 /// How an invocation ended for its caller.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// The function's result.
     Ok(Value),
     /// The function reported an error, or its process ended.
     FunctionError(FunctionError),
@@ -90,29 +86,24 @@ impl fmt::Display for FunctionError {
 pub enum End {
     /// The runtime and all extensions wait for their next event.
     Idle,
-    /// The process ended.
     Exited,
     /// The process was killed at the function's time limit, perhaps after the caller had its answer.
     TimedOut,
 }
 
-/// An environment at rest.
 #[derive(Clone, Copy, Debug)]
 pub struct Settled {
     /// From the invocation to the environment being at rest, with what its extensions did after the answer.
     pub done_after: Duration,
-    /// In what way.
     pub end: End,
 }
 
-/// How a process ended.
 #[derive(Clone, Debug)]
 pub struct Exit {
     /// The exit code; none when a signal ended it, or there was no process.
     pub code: Option<i32>,
     /// The signal that ended it: 9 when it did not heed SIGTERM in time.
     pub signal: Option<i32>,
-    /// All lines it wrote.
     pub logs: Vec<String>,
 }
 

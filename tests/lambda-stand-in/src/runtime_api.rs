@@ -110,7 +110,6 @@ impl RuntimeApi {
         Ok(Self { server: server.await?, progress })
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
@@ -188,7 +187,10 @@ impl Server {
                     "Response payload size exceeded maximum allowed payload size ({MAX_ANSWER_BYTES} bytes)."
                 ),
             };
-            self.progress.send_modify(|progress| progress.answer = Some(Answer::Error(error.clone())));
+            self.progress.send_modify(|progress| {
+                progress.answered = progress.current.take();
+                progress.answer = Some(Answer::Error(error.clone()));
+            });
             return reply_json(413, &json!({ "errorType": error.error_type }));
         };
         let (mut status, mut error_type) = (400, "InvalidRequestID");

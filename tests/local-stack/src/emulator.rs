@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cloudwatch_stand_in::logs_client::Logs;
 use common::error::{Error, Result};
@@ -36,19 +36,7 @@ impl Emulator {
             orphans: orphans.to_vec(),
             user: None,
         })?;
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let endpoint = loop {
-            if guarded.has_ended() {
-                return Err(guarded.failure("did not start"));
-            }
-            if let Some(endpoint) = announced(&log) {
-                break endpoint;
-            }
-            if Instant::now() > deadline {
-                return Err(guarded.failure("did not start within a minute"));
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        };
+        let endpoint = guarded.until(Duration::from_secs(60), async || announced(&log)).await?;
         // The first request loads the service's code, which takes a second that no test should pay.
         Logs::at(&endpoint).call("DescribeLogGroups", json!({})).await?;
         Ok(Self { guarded, endpoint })
@@ -59,7 +47,6 @@ impl Emulator {
         &self.endpoint
     }
 
-    /// A client for it.
     pub fn client(&self) -> Logs {
         Logs::at(&self.endpoint)
     }

@@ -10,7 +10,6 @@ pub const ENDPOINTS: [(&str, &str, &str); 3] = [
     ("GET", SCHEDULES, "list-schedules"),
     ("DELETE", SCHEDULE, "cancel-schedule"),
 ];
-/// All functions.
 pub const FUNCTIONS: [&str; 5] =
     ["create-schedule", "list-schedules", "cancel-schedule", "schedule-processor", "migrate"];
 /// The functions that write audit events, each to a stream of its name.

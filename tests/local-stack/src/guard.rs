@@ -22,24 +22,18 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// A system user to run a server as.
 #[derive(Clone, Copy, Debug)]
 pub struct User {
-    /// User id.
     pub uid: u32,
-    /// Group id.
     pub gid: u32,
 }
 
-/// What to run, and how.
 #[derive(Debug)]
 pub struct Spec {
-    /// What people call it: "PostgreSQL".
     pub what: String,
     /// The program; no search along `PATH`.
     pub program: PathBuf,
-    /// Its arguments.
     pub args: Vec<String>,
     /// Its environment, besides `PATH`: nothing is inherited.
     pub env: BTreeMap<String, String>,
-    /// Its working directory.
     pub cwd: PathBuf,
     /// The signal that stops it: `INT`, `TERM`.
     pub stop_with: &'static str,
@@ -61,7 +55,6 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// Starts it.
     pub fn start(spec: Spec) -> Result<Self> {
         let log = || -> Result<Stdio> {
             let file = File::options().create(true).append(true).open(&spec.log);
@@ -96,14 +89,27 @@ impl Guarded {
         self.guard.id()
     }
 
-    /// The server's log file.
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// Whether it has ended.
     pub fn has_ended(&mut self) -> bool {
         !matches!(self.guard.try_wait(), Ok(None))
+    }
+
+    /// Waits until it is `ready`, which gives something; fails when it ends, or is not ready within `limit`.
+    pub async fn until<T>(&mut self, limit: Duration, ready: impl AsyncFn() -> Option<T>) -> Result<T> {
+        let deadline = Instant::now() + limit;
+        while !self.has_ended() {
+            if let Some(found) = ready().await {
+                return Ok(found);
+            }
+            if Instant::now() > deadline {
+                return Err(self.failure(&format!("was not ready within {} s", limit.as_secs())));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Err(self.failure("did not start"))
     }
 
     /// Waits until it ends by itself and tells so in one line. Cancel-safe.

@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 
 /// What the template sets for a deployment, and no function behind the local stack has. Empty is as good as unset.
 const DEPLOYED_ONLY: [&str; 3] = ["AUTH_JWKS_URL", "DATABASE_AUTH", "DATABASE_CA_FILE"];
-/// What SAM sets itself.
 const BY_SAM: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_REGION", "AWS_SECRET_ACCESS_KEY"];
 
 /// The file for `--env-vars`, from the settings of the functions behind the local stack.

@@ -27,7 +27,6 @@ impl Scratch {
         Ok(scratch)
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }

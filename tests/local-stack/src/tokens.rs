@@ -73,7 +73,6 @@ impl Keys {
         Self { pair, algorithm, kid: uuid::Uuid::new_v4().simple().to_string() }
     }
 
-    /// The key's id.
     pub fn kid(&self) -> &str {
         &self.kid
     }
@@ -157,7 +156,6 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-/// A token in the making.
 #[derive(Clone, Debug)]
 pub struct Token<'a> {
     keys: &'a Keys,
@@ -166,7 +164,6 @@ pub struct Token<'a> {
 }
 
 impl Token<'_> {
-    /// Sets a claim.
     #[must_use]
     pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.claims.insert(name.to_owned(), value.into());
@@ -194,7 +191,6 @@ impl Token<'_> {
         self
     }
 
-    /// Another user id.
     #[must_use]
     pub fn user(self, id: &str) -> Self {
         self.claim("sub", id)

@@ -12,14 +12,10 @@ use tokio::net::TcpStream;
 use crate::background;
 use crate::error::{Doing, Error, Result};
 
-/// What came back.
 #[derive(Debug)]
 pub struct Answer {
-    /// Status code.
     pub status: StatusCode,
-    /// Headers.
     pub headers: HeaderMap,
-    /// The whole body.
     pub body: Bytes,
 }
 

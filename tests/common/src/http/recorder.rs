@@ -17,18 +17,13 @@ pub struct Recorder {
     state: Arc<Mutex<State>>,
 }
 
-/// One request.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// The method.
     pub method: Method,
-    /// Path and query.
     pub target: String,
-    /// Headers.
     pub headers: HeaderMap,
     /// The body as JSON; null when it is not.
     pub body: Value,
-    /// The body's length in bytes.
     pub bytes: usize,
 }
 
@@ -40,7 +35,6 @@ struct State {
 }
 
 impl Recorder {
-    /// Starts it.
     pub async fn answering(status: u16, body: impl Into<Bytes>) -> Self {
         let state = Arc::new(Mutex::new(State { status, body: body.into(), asked: Vec::new() }));
         let shared = Arc::clone(&state);
@@ -62,7 +56,6 @@ impl Recorder {
         format!("{}{path}", self.server.url())
     }
 
-    /// Changes the answer.
     pub fn answer_with(&self, status: u16, body: impl Into<Bytes>) {
         let mut state = lock(&self.state);
         (state.status, state.body) = (status, body.into());

@@ -14,7 +14,6 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::listener::{ANY, Listener};
 
-/// What a handler answers.
 pub type Reply = Response<Full<Bytes>>;
 
 /// A server on a free port of the loopback interface. Dropping it closes it and all its connections.
@@ -42,7 +41,6 @@ impl Server {
         Listener::start(ANY, serve).await.map(Self)
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.0.address()
     }

@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio_postgres::{Client, NoTls};
 
@@ -38,7 +38,6 @@ const AFTER_ROLES: &str = "do $$
         end loop;
     end $$";
 
-/// How a server is started.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Whether a crash of the machine may lose data: for tests. A crash of the server alone never does.
@@ -49,7 +48,6 @@ pub struct Options {
     pub settings: Vec<String>,
 }
 
-/// How a server is stopped.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Stop {
     /// Connections are ended, everything is written: `pg_ctl stop -m fast`.
@@ -129,17 +127,8 @@ impl Server {
             orphans: vec![self.scratch.path().to_owned()],
             user: self.user,
         })?;
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            if guarded.has_ended() {
-                return Err(guarded.failure("did not start"));
-            }
-            match connect(&self.url("postgres")).await {
-                Ok(_) => break,
-                Err(error) if Instant::now() > deadline => return Err(error),
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
+        let answers = async || connect(&self.url("postgres")).await.ok();
+        guarded.until(Duration::from_secs(60), answers).await?;
         self.guarded = Some(guarded);
         Ok(())
     }
@@ -171,12 +160,10 @@ impl Server {
         format!("postgres://{SERVICE_ROLE}:{}@127.0.0.1:{}/{database}", self.password, self.port)
     }
 
-    /// The server's port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Process id of the postmaster.
     pub fn postmaster(&self) -> Option<u32> {
         let file = std::fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
         file.lines().next()?.trim().parse().ok()

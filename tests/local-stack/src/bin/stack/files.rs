@@ -40,7 +40,6 @@ impl Files {
         Ok(files)
     }
 
-    /// Where logs go.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

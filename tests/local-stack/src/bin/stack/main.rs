@@ -22,7 +22,6 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Tells what went wrong.
 fn complain(error: &common::Error) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "stack: {error}");
     ExitCode::FAILURE

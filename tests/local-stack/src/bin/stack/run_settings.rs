@@ -6,7 +6,6 @@ use std::time::Duration;
 use common::{Error, Result, settings};
 
 pub struct Settings {
-    /// Where the API listens.
     pub port: u16,
     /// Time between two runs of the processor.
     pub tick: Duration,

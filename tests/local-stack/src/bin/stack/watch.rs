@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::error::Doing;
 use common::http::{self, Answer};
@@ -37,16 +37,8 @@ impl Functions {
     /// Starts the server on `port`, and once it listens the functions, with `env` and nothing of our own environment.
     pub async fn start(port: u16, env: &BTreeMap<String, String>, folder: &Path) -> Result<Self> {
         let mut server = Guarded::start(server(port, folder)?)?;
-        let deadline = Instant::now() + LIMIT;
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
-            if server.has_ended() {
-                return Err(server.failure("did not start"));
-            }
-            if Instant::now() > deadline {
-                return Err(server.failure("does not listen"));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let listens = async || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok();
+        server.until(LIMIT, listens).await?;
         let log = folder.join("functions.log");
         // One run, one log.
         let _ = std::fs::remove_file(&log);
@@ -152,7 +144,6 @@ pub struct Address {
 }
 
 impl Address {
-    /// Invokes a function directly.
     pub async fn invoke(&self, function: &str, event: &str) -> Result<Value> {
         let url = format!("{}/2015-03-31/functions/{function}/invocations", self.url);
         let headers = [("content-type", "application/json")];
