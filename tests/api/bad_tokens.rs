@@ -6,10 +6,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::Duration;
 use harness::api::{Api, list_request};
 use harness::clock;
+use harness::http::recorder::Recorder;
 use harness::tokens::{AUDIENCE, ISSUER, Keys};
 use serde_json::{Value, json};
 
-use super::loopback::Loopback;
 use super::{FLAG, answer, api_with_flag, assert_problem, but_for_the_request_id, logged};
 
 /// Tokens whose header or form is at fault.
@@ -253,8 +253,8 @@ async fn of_two_headers_none_is_taken_however_they_are_handed_over() {
 #[tokio::test]
 async fn no_bad_token_makes_the_service_ask_a_host_that_it_names() {
     let others = Keys::generate();
-    let trap = Loopback::answering(200, others.jwks().to_string()).await;
-    let own = Loopback::answering(200, "").await;
+    let trap = Recorder::answering(200, others.jwks().to_string()).await;
+    let own = Recorder::answering(200, "").await;
     let api = Api::with()
         .env_everywhere("AUTH_JWKS", None)
         .env_everywhere("AUTH_JWKS_URL", Some(&own.url("/jwks.json")))

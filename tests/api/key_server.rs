@@ -4,16 +4,16 @@
 use std::time::Instant;
 
 use harness::api::{Api, list_request};
+use harness::http::recorder::Recorder;
 use harness::tokens::Keys;
 use serde_json::json;
 
-use super::loopback::Loopback;
 use super::{FLAG, assert_problem};
 use crate::support::LIMIT;
 
 /// A service that gets its keys from a server, and that server; not a request has been made yet.
-async fn api_with_key_server() -> (Api, Loopback) {
-    let server = Loopback::answering(200, "").await;
+async fn api_with_key_server() -> (Api, Recorder) {
+    let server = Recorder::answering(200, "").await;
     let api = Api::with()
         .env_everywhere("AUTH_JWKS", None)
         .env_everywhere("AUTH_JWKS_URL", Some(&server.url("/.well-known/jwks.json")))
@@ -45,7 +45,8 @@ async fn keys_are_fetched_on_first_use_and_then_kept() {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
-    let asked: Vec<_> = server.asked().into_iter().map(|asked| asked.what).collect();
+    let asked: Vec<_> =
+        server.asked().iter().map(|asked| format!("{} {}", asked.method, asked.target)).collect();
     assert_eq!(asked, ["GET /.well-known/jwks.json"]);
 }
 

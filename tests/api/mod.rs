@@ -7,14 +7,13 @@ mod bad_tokens;
 mod bodies;
 mod cancel;
 mod create;
+mod function_settings;
 mod key_server;
 mod legacy_rows;
 mod list;
-pub mod loopback;
-mod pages;
+mod paging;
 mod problems;
 mod samples;
-mod settings;
 mod snapshots;
 
 use std::time::Duration;

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use harness::api::Api;
+use harness::http::recorder::Recorder;
 use harness::settings;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::loopback::Loopback;
 use super::{FLAG, answer, api_with_flag};
 use crate::support::in_seconds;
 
@@ -108,7 +108,7 @@ async fn the_sample_tick_ticks() {
 #[tokio::test]
 async fn the_sample_migrations_answer_whoever_asked() {
     let api = Api::start().await;
-    let cloudformation = Loopback::answering(200, "").await;
+    let cloudformation = Recorder::answering(200, "").await;
     let mut resource = sample("migrate-custom-resource.json");
     let placeholder = resource["ResponseURL"].as_str().unwrap_or_default();
     assert!(placeholder.ends_with("/REPLACE_WITH_A_PRESIGNED_URL"), "{placeholder}");
@@ -123,7 +123,7 @@ async fn the_sample_migrations_answer_whoever_asked() {
     assert_eq!(custom["status"], "SUCCESS", "{custom:#}");
     let asked = cloudformation.asked();
     assert_eq!(asked.len(), 1, "{asked:#?}");
-    assert_eq!(asked[0].what, "PUT /answer?signature=abc");
+    assert_eq!(format!("{} {}", asked[0].method, asked[0].target), "PUT /answer?signature=abc");
     assert_eq!(asked[0].body["Status"], "SUCCESS", "{asked:#?}");
     for key in ["StackId", "RequestId", "LogicalResourceId"] {
         assert_eq!(asked[0].body[key], resource[key], "{asked:#?}");

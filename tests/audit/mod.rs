@@ -3,6 +3,7 @@
 mod accountability;
 mod budgets;
 mod cloudwatch_faults;
+mod large_backlog;
 mod lifecycle;
 mod outages;
 mod queries;
@@ -11,5 +12,4 @@ mod soak;
 mod sweep;
 mod trail;
 mod transitions;
-mod volume;
 mod witness;

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use harness::api::{Api, create_request};
-use harness::lambda::{Function, Launch};
+use harness::api::{Api, checked, create_request};
+use harness::lambda::Function;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -24,7 +24,7 @@ pub async fn measure(table: &mut Table) {
     let endpoint = format!("http://{}", silent.local_addr().expect("an address"));
     let healthy = api.function("create-schedule").await;
     let env = api.env("create-schedule").set("AWS_ENDPOINT_URL", endpoint);
-    let starved = Launch::of("create-schedule").env(env).start().await.expect("the function");
+    let starved = checked("create-schedule").env(env).start().await.expect("the function");
     let at = harness::clock::now() + chrono::TimeDelta::hours(1);
     let body = json!({"scheduled_at": at.to_rfc3339(), "updates": {"enabled": true}});
     let event = create_request("bench", "", &body).bearer(&api.admin()).event();

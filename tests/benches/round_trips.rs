@@ -1,8 +1,8 @@
-//! Round trips to the database before the answer, counted on the wire: see `harness::round_trips`.
+//! Round trips to the database before the answer, counted on the wire: see `harness::counted`.
 
 use harness::api::{cancel_request, create_request, list_request};
+use harness::counted::Counted;
 use harness::gateway::Request;
-use harness::round_trips::Counted;
 use serde_json::json;
 
 use crate::table::{Figure, Goal, Table};

@@ -3,13 +3,13 @@
 
 mod crashes;
 mod deadlocks;
-#[cfg(target_os = "linux")]
-mod full_disk;
 mod hosts;
 mod left_behind;
 mod network;
 mod older_schema;
-mod round_trips;
+#[cfg(target_os = "linux")]
+mod out_of_space;
+mod round_trip_counts;
 
 use std::time::Duration;
 

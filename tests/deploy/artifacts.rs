@@ -102,7 +102,7 @@ fn an_architecture_that_rust_cannot_build_for_is_told_with_what_to_do() {
     fs::write(&rustc, format!("#!/bin/sh\necho '{}'/$4\n", scratch.path().display())).expect("a program");
     fs::set_permissions(&rustc, fs::Permissions::from_mode(0o755)).expect("it is ours");
     let build = |architecture: &str| {
-        let mut command = python("tests/harness/build.py");
+        let mut command = python("tests/deploy/build.py");
         command.env("PATH", format!("{}:{}", scratch.path().display(), path()));
         faults(&output(command.args([architecture, "create-schedule"])))
     };
@@ -148,7 +148,7 @@ impl Built {
     }
 
     fn check(&self, architecture: &str) -> Output {
-        output(python("tests/harness/artifacts.py").arg(self.scratch.path()).arg(architecture))
+        output(python("tests/deploy/artifacts.py").arg(self.scratch.path()).arg(architecture))
     }
 }
 

@@ -1,4 +1,4 @@
-"""Prints a SAM template as CloudFormation would carry it out: transformed by SAM's own translator, and then, for the
+"""Reads a SAM template as JSON from standard input and prints it as CloudFormation would carry it out: transformed by SAM's own translator, and then, for the
 parameters given as `Name=value`, with conditions decided and parameters filled in.
 
 What only AWS knows stays as it is: attributes of resources (`Fn::GetAtt`), ids (`Ref` of a resource). The account, the
@@ -12,9 +12,6 @@ import sys
 
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
-
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "harness"))
-from to_json import load  # noqa: E402 (found by the line above)
 
 PSEUDO = {
     "AWS::AccountId": "123456789012",
@@ -118,11 +115,11 @@ class Deployment:
 
 def main():
     os.environ["AWS_DEFAULT_REGION"] = PSEUDO["AWS::Region"]
-    template = long_form(load(sys.argv[1]))
+    template = long_form(json.load(sys.stdin))
     # As `sam package` leaves it: the code has been uploaded.
     template["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"
     # SAM itself fills in some of them, hence here too.
-    given = dict(argument.split("=", 1) for argument in sys.argv[2:])
+    given = dict(argument.split("=", 1) for argument in sys.argv[1:])
     plain = Translator({}, Parser()).translate(template, given)
     deployment = Deployment(plain, given)
     resources = {}

@@ -57,8 +57,8 @@ pub fn deployed(changes: &[&str]) -> Arc<Deployed> {
 fn find_out(changes: &[&str]) -> Deployed {
     let python = tool("python").unwrap_or_else(|error| panic!("{error}"));
     let mut command = Command::new(python);
-    command.arg(workspace().join("tests/deploy/deployed.py")).arg(workspace().join("template.yaml"));
-    let output = output_as_json(command.args(LEAST).args(changes));
+    command.arg(workspace().join("tests/deploy/deployed.py")).args(LEAST).args(changes);
+    let output = output_as_json(&mut command, &super::yaml("template.yaml").to_string());
     let broken = list(&output["BrokenRules"]).into_iter().map(|rule| text(rule).to_owned()).collect();
     let resources = output["Resources"].as_object().cloned().unwrap_or_default();
     assert!(!resources.is_empty(), "nothing is deployed");

@@ -4,22 +4,23 @@
 mod alarms;
 mod artifacts;
 mod audit;
-mod database;
+mod database_access;
 mod deployed;
+mod function_limits;
 mod functions;
-mod gateway;
 mod guide;
-mod limits;
-mod network;
+mod http_api;
+mod insights_queries;
 mod permissions;
-mod queries;
 mod routes;
 mod sam;
-mod settings;
 mod template;
+mod template_settings;
+mod vpc;
 
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use harness::settings::workspace;
@@ -31,7 +32,7 @@ pub fn cargo_metadata() -> &'static Value {
     METADATA.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["metadata", "--format-version", "1", "--no-deps", "--offline"]).current_dir(workspace());
-        output_as_json(&mut cargo)
+        output_as_json(&mut cargo, "")
     })
 }
 
@@ -40,8 +41,12 @@ fn yaml(file: &str) -> Value {
     harness::yaml::read(file).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn output_as_json(command: &mut Command) -> Value {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+fn output_as_json(command: &mut Command, input: &str) -> Value {
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    // A program that does not read its input says itself what is wrong.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {told}");
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{command:?}: {error}: {told}"))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use harness::logs::REGION;
-use harness::sam::env_vars;
+use harness::sam_env::env_vars;
 use serde_json::{Value, json};
 
 use super::deployed::deployed;

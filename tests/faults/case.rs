@@ -7,7 +7,7 @@ use harness::api::tick_event;
 use harness::lambda::Outcome;
 use serde_json::Value;
 
-use super::fault::Fault;
+use super::fault_kinds::Fault;
 use super::lane::{Call, Lane};
 use super::scenario::Scenario;
 

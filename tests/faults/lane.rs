@@ -3,16 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use harness::api::{Api, create_request};
+use harness::api::{Api, checked, create_request};
 use harness::cloudwatch::{self, CloudWatch};
 use harness::database::Database;
 use harness::gateway::Response;
 use harness::interceptor::{Interceptor, RAISE, Rule};
-use harness::lambda::{End, Function, Launch, Outcome};
+use harness::lambda::{End, Function, Outcome};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use super::fault::{Fault, Level, OUTBOX};
+use super::fault_kinds::{Fault, Level, OUTBOX};
 use super::scenario::Scenario;
 
 const CONTROL: &str = include_str!("control.sql");
@@ -56,7 +56,7 @@ impl Lane {
         let setup = Api::with().cloudwatch(&cloudwatch).database(database);
         let api = setup.env_everywhere("DATABASE_URL", Some(&url)).start().await;
         let env = api.env("create-schedule").set("DATABASE_URL", direct);
-        let writer = Launch::of("create-schedule").env(env).refuse_extensions(500).start().await.unwrap();
+        let writer = checked("create-schedule").env(env).refuse_extensions(500).start().await.unwrap();
         let token = api.admin();
         Self { api, interceptor, cloudwatch, admin, token, holder, writer }
     }
@@ -142,7 +142,7 @@ impl Lane {
                 Fault::RowsLocked(table) => {
                     let rows = match *table {
                         OUTBOX => String::new(),
-                        super::fault::FLAGS => format!("where flag_key = '{name}-a'"),
+                        super::fault_kinds::FLAGS => format!("where flag_key = '{name}-a'"),
                         _ => format!(
                             "where flag_id = (select id from feature_flags where flag_key = '{name}-a')"
                         ),

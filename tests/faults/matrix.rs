@@ -13,8 +13,8 @@ use harness::settings;
 use tokio::sync::OnceCell;
 
 use super::case::Case;
-use super::check::violations;
-use super::fault::{ACTS, CODES, Fault, OUTBOX, Point};
+use super::fault_kinds::{ACTS, CODES, Fault, OUTBOX, Point};
+use super::invariants::violations;
 use super::lane::Lane;
 use super::scenario::Scenario;
 

@@ -1,7 +1,7 @@
 //! Any fault at any point of any call.
 //!
 //! # The matrix
-//! A *case* is a call of one function ([`scenario`]) with one or two faults ([`fault`]). Its points are not written down
+//! A *case* is a call of one function ([`scenario`]) with one or two faults ([`fault_kinds`]). Its points are not written down
 //! anywhere: each scenario is played once without a fault behind a proxy that recognises statements by the comment they
 //! begin with ([`harness::interceptor`]), and every message that it sends is a point, `begin` and `commit` included. A
 //! statement of `shared/src/adapters/postgres/sql` that no scenario sends fails a test: add a scenario for it.
@@ -9,7 +9,7 @@
 //! A [`lane`] is a service of its own (database, proxy, CloudWatch Logs, one process of each function) that plays one
 //! case after the other, each on flags of its own; a case that fails costs its lane. [`case`] plays: arrange, put the
 //! faults in, call, take them out, retry what was answered with 5xx, tick until nothing is due and the outbox is empty.
-//! [`check`] then holds the invariants I1 to I9 against rows, events, logs and answers.
+//! [`invariants`] then holds the invariants I1 to I9 against rows, events, logs and answers.
 //!
 //! # Playing it
 //! - `make test T=fault_matrix`: all single faults and a sample of pairs;
@@ -17,15 +17,15 @@
 //! - `FAULT_MINUTES=20 make test T=fault_matrix_of_pairs`: pairs for so long, `FAULT_SEED` decides which.
 //!
 //! # Named cases
-//! `locks`, `losses` and `size` have a test of its own for what has gone wrong before.
+//! `locked_rows`, `losses` and `memory` have a test of its own for what has gone wrong before.
 
 mod case;
-mod check;
-mod fault;
+mod fault_kinds;
+mod invariants;
 mod lane;
-mod locks;
+mod locked_rows;
 mod losses;
 mod matrix;
+mod memory;
 mod scenario;
-mod size;
 mod triggers;

@@ -9,7 +9,7 @@ use harness::interceptor::{Act, COMMIT};
 use harness::{lambda, openapi};
 use serde_json::{Value, json};
 
-use super::fault::{self, Fault, Level, Point};
+use super::fault_kinds::{self, Fault, Level, Point};
 use crate::support::in_seconds;
 
 /// `GET` of schedules across flags.
@@ -100,17 +100,21 @@ impl Scenario {
     /// What it writes to, as triggers see it.
     pub fn written(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Create => {
-                &[(fault::SCHEDULES, "INSERT"), (fault::OUTBOX, "INSERT"), (fault::OUTBOX, "DELETE")]
-            }
-            Self::Cancel => {
-                &[(fault::SCHEDULES, "UPDATE"), (fault::OUTBOX, "INSERT"), (fault::OUTBOX, "DELETE")]
-            }
+            Self::Create => &[
+                (fault_kinds::SCHEDULES, "INSERT"),
+                (fault_kinds::OUTBOX, "INSERT"),
+                (fault_kinds::OUTBOX, "DELETE"),
+            ],
+            Self::Cancel => &[
+                (fault_kinds::SCHEDULES, "UPDATE"),
+                (fault_kinds::OUTBOX, "INSERT"),
+                (fault_kinds::OUTBOX, "DELETE"),
+            ],
             Self::Tick => &[
-                (fault::FLAGS, "UPDATE"),
-                (fault::SCHEDULES, "UPDATE"),
-                (fault::OUTBOX, "INSERT"),
-                (fault::OUTBOX, "DELETE"),
+                (fault_kinds::FLAGS, "UPDATE"),
+                (fault_kinds::SCHEDULES, "UPDATE"),
+                (fault_kinds::OUTBOX, "INSERT"),
+                (fault_kinds::OUTBOX, "DELETE"),
             ],
             _ => &[],
         }
@@ -120,14 +124,14 @@ impl Scenario {
     pub fn other_faults(self) -> Vec<Fault> {
         let mut faults = Vec::new();
         for (table, operation) in self.written() {
-            for code in fault::CODES {
+            for code in fault_kinds::CODES {
                 faults.push(Fault::Trigger(table, operation, Level::Row, code));
                 faults.push(Fault::Trigger(table, operation, Level::Statement, code));
             }
         }
         if self.base().is_empty() {
-            faults.extend(fault::TABLES.map(Fault::TableLocked));
-            faults.extend(fault::TABLES.map(Fault::RowsLocked));
+            faults.extend(fault_kinds::TABLES.map(Fault::TableLocked));
+            faults.extend(fault_kinds::TABLES.map(Fault::RowsLocked));
         }
         if matches!(self, Self::Create | Self::Cancel | Self::Tick) {
             faults.extend([Fault::OutboxMissing, Fault::OutboxRefused]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use harness::api::Api;
 use tokio_postgres::Client;
 
-use super::locks::{ended, fill};
+use super::locked_rows::{ended, fill};
 use crate::processor::crowd::count;
 use crate::support::{of_type, text, turn_on};
 

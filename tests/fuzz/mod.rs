@@ -5,14 +5,14 @@
 //!
 //! - [`service`]: the endpoints, and [`legal`], what any answer of theirs has to be;
 //! - [`request`]: requests, made by strategies so that they shrink, of the [`parts`] they consist of; [`requests`] plays them;
-//! - [`forgery`]: tokens near a valid one; [`tokens`] plays them.
+//! - [`forgery`]: tokens near a valid one; [`random_tokens`] plays them.
 //!
 //! `FUZZ_CASES` plays more of both, `FUZZ_SEED` begins at another.
 
 mod forgery;
 mod legal;
 mod parts;
+mod random_tokens;
 mod request;
 mod requests;
 mod service;
-mod tokens;

@@ -13,23 +13,9 @@ use crate::gateway::{Request, Response};
 use crate::lambda::{Env, Function, Invocation, Launch};
 use crate::logs::{ACCESS_KEY_ID, LogGroup, Logs, REGION, SECRET_ACCESS_KEY};
 use crate::tokens::{AUDIENCE, ISSUER, Keys, Token};
-use crate::{audit_events, clock, settings};
+use crate::{audit_events, clock, openapi, settings};
 
-/// `POST` and `GET` of a flag's schedules.
-pub const SCHEDULES: &str = "/api/admin/flags/{flagKey}/schedule";
-/// `DELETE` of one schedule.
-pub const SCHEDULE: &str = "/api/admin/flags/{flagKey}/schedule/{scheduleId}";
-/// Method, route and function of each endpoint.
-pub const ENDPOINTS: [(&str, &str, &str); 3] = [
-    ("POST", SCHEDULES, "create-schedule"),
-    ("GET", SCHEDULES, "list-schedules"),
-    ("DELETE", SCHEDULE, "cancel-schedule"),
-];
-/// All functions.
-pub const FUNCTIONS: [&str; 5] =
-    ["create-schedule", "list-schedules", "cancel-schedule", "schedule-processor", "migrate"];
-/// The functions that write audit events, each to a stream of its name.
-pub const AUDITING: [&str; 3] = ["create-schedule", "cancel-schedule", "schedule-processor"];
+pub use local_stack::endpoints::{AUDITING, ENDPOINTS, FUNCTIONS, SCHEDULE, SCHEDULES};
 
 /// How long anything may take that is not the subject of a test.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -37,11 +23,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The service, set up for one test.
 #[derive(Debug)]
 pub struct Api {
-    /// The identity provider's keys.
     pub keys: Keys,
-    /// The service's database.
     pub database: Database,
-    /// The audit log group.
     pub group: LogGroup,
     setup: Setup,
     functions: [OnceCell<Function>; FUNCTIONS.len()],
@@ -96,9 +79,6 @@ impl Setup {
     }
 
     /// Sets it up; no function is started yet.
-    ///
-    /// # Panics
-    /// Without the servers of `make test`.
     pub async fn start(mut self) -> Api {
         let emulator = || settings::of_the_test_stack(settings::TEST_LOGS_ENDPOINT);
         let logs = Logs::at(&self.logs_endpoint.clone().unwrap_or_else(emulator));
@@ -114,9 +94,6 @@ impl Setup {
 
 impl Api {
     /// The usual service.
-    ///
-    /// # Panics
-    /// Without the servers of `make test`.
     pub async fn start() -> Self {
         Self::with().start().await
     }
@@ -136,7 +113,6 @@ impl Api {
         self.token().sign()
     }
 
-    /// The environment of a function.
     pub fn env(&self, function: &str) -> Env {
         let env = Env::new()
             .set("DATABASE_URL", self.database.url())
@@ -157,19 +133,13 @@ impl Api {
     }
 
     /// One more environment of a function, besides the one that the calls here use.
-    ///
-    /// # Panics
-    /// When it does not start.
     pub async fn another(&self, function: &str) -> Function {
-        let launch = Launch::of(function).env(self.env(function));
+        let launch = checked(function).env(self.env(function));
         let launch = self.setup.launch.get(function).map_or(launch.clone(), |change| change(launch));
         launch.start().await.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A function of this service, started when first asked for.
-    ///
-    /// # Panics
-    /// When there is no such function, or it does not start.
     pub async fn function(&self, name: &str) -> &Function {
         let index = FUNCTIONS.iter().position(|function| *function == name);
         let index = index.unwrap_or_else(|| panic!("there is no function {name}"));
@@ -177,9 +147,6 @@ impl Api {
     }
 
     /// Sends a request to the function that its method and route lead to.
-    ///
-    /// # Panics
-    /// When the function fails instead of answering; its last lines are shown.
     pub async fn send(&self, request: &Request) -> Response {
         let function = self.function(function_of(request)).await;
         let invocation = function.invoke(&request.event()).await;
@@ -196,12 +163,10 @@ impl Api {
         self.send(&create_request(flag, query, body).bearer(token)).await
     }
 
-    /// Lists a flag's schedules.
     pub async fn list(&self, token: &str, flag: &str, query: &str) -> Response {
         self.send(&list_request(flag, query).bearer(token)).await
     }
 
-    /// Cancels a schedule.
     pub async fn cancel(&self, token: &str, flag: &str, schedule: &str, query: &str) -> Response {
         self.send(&cancel_request(flag, schedule, query).bearer(token)).await
     }
@@ -212,9 +177,6 @@ impl Api {
     }
 
     /// Creates a flag, disabled and at 0 %.
-    ///
-    /// # Panics
-    /// When there is one of this key in this environment.
     pub async fn flag(&self, key: &str, environment: &str) -> Uuid {
         let sql = "insert into feature_flags (flag_key, environment) values ($1, $2) returning id";
         let client = self.database.connect().await;
@@ -226,9 +188,6 @@ impl Api {
     }
 
     /// `enabled` and `rollout_percentage` of a flag.
-    ///
-    /// # Panics
-    /// When there is no such flag.
     pub async fn flag_state(&self, key: &str, environment: &str) -> (bool, i32) {
         let sql =
             "select enabled, rollout_percentage from feature_flags where flag_key = $1 and environment = $2";
@@ -239,9 +198,6 @@ impl Api {
     }
 
     /// Moves a schedule's time to `ago` before now: time is moved in tests, never slept on.
-    ///
-    /// # Panics
-    /// When there is no such schedule.
     pub async fn make_due(&self, schedule: &str, ago: Duration) {
         let id: Uuid = schedule.parse().unwrap_or_else(|error| panic!("{schedule} is no UUID: {error}"));
         let sql = "update feature_flag_schedules set scheduled_at = now() - make_interval(secs => $2) where id = $1";
@@ -257,9 +213,6 @@ impl Api {
     }
 
     /// All audit events that have arrived once the functions are at rest, oldest first; each is checked against the schema.
-    ///
-    /// # Panics
-    /// When one of them is not valid.
     pub async fn events(&self) -> Vec<Value> {
         self.settle().await;
         let events = self.group.events().await.unwrap_or_else(|error| panic!("{error}"));
@@ -268,15 +221,17 @@ impl Api {
     }
 
     /// Waits for audit events until `enough` says so.
-    ///
-    /// # Panics
-    /// When they do not come in half a minute, or one of them is not valid.
     pub async fn wait_for_events(&self, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let events =
             self.group.wait_for_events(enough, LIMIT).await.unwrap_or_else(|error| panic!("{error}"));
         events.iter().for_each(audit_events::assert_valid);
         events
     }
+}
+
+/// A function whose results are checked against the OpenAPI description.
+pub fn checked(function: &str) -> Launch {
+    Launch::of(function).check(openapi::assert_described)
 }
 
 /// A request that creates a schedule, without a token.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use crate::error::{Doing, Result};
 use crate::postgres::Server;
 use crate::proxy::Proxy;
 use crate::{background, postgres, settings};
+use common::error::{Doing, Result};
 
 /// A database that is dropped when this is dropped, whoever is still connected.
 #[derive(Debug)]
@@ -20,26 +20,17 @@ pub struct Database {
 
 impl Database {
     /// A copy of the migrated database.
-    ///
-    /// # Panics
-    /// Without the servers of `make test`.
     pub async fn migrated() -> Self {
         let template = settings::of_the_test_stack(settings::TEST_TEMPLATE_DATABASE);
         Self::create(&format!("template {template}")).await
     }
 
     /// A database without tables.
-    ///
-    /// # Panics
-    /// Without the servers of `make test`.
     pub async fn empty() -> Self {
         Self::create("").await
     }
 
     /// A database without tables on a server that may come to harm.
-    ///
-    /// # Panics
-    /// When the server does not answer.
     pub async fn empty_on(server: &Server) -> Self {
         Self::create_on(&server.url("postgres"), &server.service_url("postgres"), "").await
     }
@@ -58,7 +49,6 @@ impl Database {
         Self { superuser_url: of(superuser_url), url: of(url), name }
     }
 
-    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -74,9 +64,6 @@ impl Database {
     }
 
     /// A network of its own before it, and its address through that.
-    ///
-    /// # Panics
-    /// When there is no free port.
     pub async fn behind_proxy(&self) -> (Proxy, String) {
         let url = self.url();
         let config: tokio_postgres::Config = url.parse().unwrap_or_else(|error| panic!("{error}"));
@@ -92,9 +79,6 @@ impl Database {
     }
 
     /// A connection as the service's role, without its time limits: a test may hold a lock as long as it likes.
-    ///
-    /// # Panics
-    /// When the server does not answer.
     pub async fn connect(&self) -> Client {
         let client = postgres::connect(&self.url()).await.unwrap_or_else(|error| panic!("{error}"));
         let unlimited =
@@ -104,17 +88,11 @@ impl Database {
     }
 
     /// A connection as a superuser, for sabotage.
-    ///
-    /// # Panics
-    /// When the server does not answer.
     pub async fn connect_as_superuser(&self) -> Client {
         postgres::connect(&self.superuser_url()).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Ends the connections of all functions to this database; gives their number.
-    ///
-    /// # Panics
-    /// When the server does not answer.
     pub async fn terminate_connections(&self) -> i64 {
         let sql = "select count(pg_terminate_backend(pid)) from pg_stat_activity
                    where datname = current_database() and pid <> pg_backend_pid()";
@@ -123,9 +101,6 @@ impl Database {
     }
 
     /// The states of the other connections to this database, such as `idle` or `idle in transaction`.
-    ///
-    /// # Panics
-    /// When the server does not answer.
     pub async fn connection_states(&self) -> Vec<String> {
         let sql = "select coalesce(state, '') from pg_stat_activity
                    where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'";

@@ -1,76 +1,44 @@
 //! The service of a test behind HTTP, as API Gateway puts it there: for clients that speak HTTP and nothing else.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::http::request::Parts;
-use hyper::service::service_fn;
 use hyper::{Request as HttpRequest, Response as HttpResponse};
-use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
 
 use crate::api::{Api, ENDPOINTS};
 use crate::background;
 use crate::gateway::{Request, Response};
+use crate::http::server::{Reply, Server, reply_json};
 
 /// The server. Dropping it ends it and all its connections.
 #[derive(Debug)]
-pub struct Front {
-    address: SocketAddr,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Front {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
+pub struct Front(Server);
 
 impl Front {
     /// Starts it on a free port of this machine.
-    ///
-    /// # Panics
-    /// When there is none.
     pub async fn of(api: Arc<Api>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("this machine has a free port");
-        let address = listener.local_addr().expect("a bound socket has an address");
-        let task = background::spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(Arc::clone(&api), stream));
-                while connections.try_join_next().is_some() {}
-            }
+        let server = Server::start(move |request| {
+            let api = Arc::clone(&api);
+            async move { Ok::<_, Infallible>(answer(api, request).await) }
         });
-        Self { address, task }
+        Self(server.await.unwrap_or_else(|error| panic!("{error}")))
     }
 
     /// Its address, such as `http://127.0.0.1:34567`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.0.url()
     }
 }
 
-async fn serve(api: Arc<Api>, stream: TcpStream) {
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| {
-        let api = Arc::clone(&api);
-        async move { Ok::<_, Infallible>(answer(api, request).await) }
-    });
-    // A client that goes away is no event here.
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-}
-
-async fn answer(api: Arc<Api>, request: HttpRequest<Incoming>) -> HttpResponse<Full<Bytes>> {
+async fn answer(api: Arc<Api>, request: HttpRequest<Incoming>) -> Reply {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
     let Some(request) = routed(&parts, body) else {
-        let text = json!({"message": "Not Found"}).to_string();
-        return response(404, &[("content-type".to_owned(), "application/json".to_owned())], text);
+        return reply_json(404, &json!({"message": "Not Found"}));
     };
     // A task of its own: a failed check, or a function that failed, is told to the client too.
     match background::spawn(async move { api.send(&request).await }).await {
@@ -84,7 +52,7 @@ async fn answer(api: Arc<Api>, request: HttpRequest<Incoming>) -> HttpResponse<F
     }
 }
 
-fn response(status: u16, headers: &[(String, String)], text: String) -> HttpResponse<Full<Bytes>> {
+fn response(status: u16, headers: &[(String, String)], text: String) -> Reply {
     let builder = headers
         .iter()
         .fold(HttpResponse::builder().status(status), |builder, (name, value)| builder.header(name, value));

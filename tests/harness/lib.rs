@@ -1,46 +1,42 @@
 //! The test harness: real binaries, a real PostgreSQL, the real CloudWatch Logs wire protocol.
 //!
-//! It knows the service by its contract only: nothing here uses the service's code. `make run` stands on it too
-//! (`bin/stack`), which also starts the servers that the tests find through the variables in `settings`.
+//! It knows the service by its contract only: nothing here uses the service's code. A test usually starts with
+//! [`api::Api`]; underneath are the stand-ins, crates of their own with a README each ([`lambda`], [`cloudwatch`]), the
+//! local stack ([`postgres`], [`tokens`]), and
 //!
-//! A test usually starts with [`api::Api`]; underneath are
-//!
-//! - [`lambda`]: a function's binary, run as Lambda runs it;
 //! - [`database`]: a database of its own for each test;
-//! - [`logs`]: the CloudWatch Logs emulator and what arrived there;
-//! - [`cloudwatch`]: CloudWatch Logs once more, strict and with faults on demand;
-//! - [`tokens`] and [`gateway`]: who asks, and how API Gateway hands it over;
 //! - [`front`]: the service behind HTTP, for clients that are not Rust;
 //! - [`openapi`]: what `docs/openapi.yaml` says, held against every answer;
-//! - [`postgres`]: a whole server, for tests that stop it;
-//! - [`pgbouncer`]: a pooler before it;
-//! - [`proxy`]: a network that fails;
-//! - [`interceptor`]: a network that fails at a chosen statement;
-//! - [`sam`]: the stack's settings for SAM CLI.
+//! - [`pgbouncer`]: a pooler before a server;
+//! - [`network`]: networks that fail.
 
 pub mod api;
 pub mod audit_events;
-pub mod background;
-pub mod clock;
-pub mod cloudwatch;
+pub mod counted;
 pub mod database;
-pub mod error;
 pub mod front;
-pub mod gateway;
-pub mod guard;
-pub mod http;
-pub mod interceptor;
-pub mod lambda;
-pub mod logs;
+mod full_disk;
+pub mod network;
 pub mod openapi;
 pub mod pgbouncer;
-pub mod postgres;
-pub mod proxy;
-pub mod round_trips;
-pub mod sam;
-pub mod scratch;
-pub mod settings;
-pub mod tokens;
 pub mod yaml;
 
-pub use error::{Error, Result};
+pub use cloudwatch_stand_in as cloudwatch;
+pub use common::{Error, Result, background, clock, error, http, settings};
+pub use lambda_stand_in as lambda;
+pub use lambda_stand_in::gateway;
+pub use local_stack::{guard, sam_env, scratch, tokens};
+pub use network::{interceptor, proxy};
+
+/// CloudWatch Logs as a client sees it.
+pub mod logs {
+    pub use cloudwatch_stand_in::logs_client::{ACCESS_KEY_ID, Logs, REGION, SECRET_ACCESS_KEY};
+    pub use cloudwatch_stand_in::{LogGroup, Record};
+}
+
+/// PostgreSQL servers, and what can be done to them.
+pub mod postgres {
+    pub use local_stack::postgres::*;
+
+    pub use crate::full_disk::FullDisk;
+}

@@ -6,12 +6,13 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::error::{Doing, Error, Result};
-use crate::guard::{Guarded, Spec, User};
-use crate::scratch::{Scratch, own, unprivileged_user};
 use crate::{postgres, settings};
+use common::error::{Doing, Error, Result};
+use local_stack::guard::{Guarded, Spec, User, last_lines};
+use local_stack::scratch::{Scratch, own, unprivileged_user};
+use tokio::net::TcpStream;
 
 /// Who may come through it, all with the password of the database's URL.
 const USERS: [&str; 4] =
@@ -27,9 +28,6 @@ pub struct PgBouncer {
 
 impl PgBouncer {
     /// Starts one before the database of a URL, with so many server connections for each role.
-    ///
-    /// # Errors
-    /// When it is not installed, or does not start.
     pub async fn before(url: &str, pool_size: usize) -> Result<Self> {
         let config: tokio_postgres::Config = url.parse().doing(|| "cannot read the URL".to_owned())?;
         let port = config.get_ports().first().copied().unwrap_or(5432);
@@ -59,20 +57,15 @@ impl PgBouncer {
                 orphans: vec![scratch.path().to_owned()],
                 user,
             })?;
-            let deadline = Instant::now() + Duration::from_secs(30);
-            // Another program may have taken the port meanwhile: then the next one.
-            while !guarded.has_ended() {
-                if tokio::net::TcpStream::connect(("127.0.0.1", own_port)).await.is_ok() {
+            let listens = async || TcpStream::connect(("127.0.0.1", own_port)).await.ok();
+            match guarded.until(Duration::from_secs(30), listens).await {
+                Ok(_) => {
                     let url = url.replace(&format!(":{port}/"), &format!(":{own_port}/"));
                     return Ok(Self { url, _guarded: guarded, _scratch: scratch });
                 }
-                if Instant::now() > deadline {
-                    return Err(guarded.failure("does not listen"));
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            if !crate::guard::last_lines(guarded.log(), 5).contains("in use") {
-                return Err(guarded.failure("did not start"));
+                // Another program has taken the port meanwhile: then the next one.
+                Err(_) if last_lines(guarded.log(), 5).contains("in use") => {}
+                Err(error) => return Err(error),
             }
         }
         Err(Error::new("PgBouncer found no free port ten times in a row"))

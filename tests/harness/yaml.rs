@@ -1,24 +1,46 @@
-//! YAML files of the repository, read by the pinned tools' Python, which has a YAML library anyway.
+//! YAML files of the repository as JSON, with CloudFormation's short forms (`!Ref x`) written out (`{"Ref": "x"}`).
 
-use std::process::Command;
-
-use serde_json::Value;
+use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Doing, Error, Result};
-use crate::settings::{tool, workspace};
+use crate::settings::workspace;
 
 /// Reads a file by its path in the repository.
-///
-/// # Errors
-/// When it is not there or is not YAML, or `make setup` has not been run.
 pub fn read(file: &str) -> Result<Value> {
-    let mut python = Command::new(tool("python")?);
-    python.arg(workspace().join("tests/harness/to_json.py")).arg(workspace().join(file));
-    let output = python.output().doing(|| format!("cannot read {file}"))?;
-    if !output.status.success() {
-        let told = String::from_utf8_lossy(&output.stderr);
-        let why = told.trim().lines().last().unwrap_or_default().to_owned();
-        return Err(Error::new(format!("cannot read {file}: {why}")));
+    let text = std::fs::read_to_string(workspace().join(file)).doing(|| format!("cannot read {file}"))?;
+    match Yaml::load_from_str(&text).doing(|| format!("{file} is not YAML"))?.as_slice() {
+        [document] => to_json(document).doing(|| format!("cannot read {file}")),
+        documents => Err(Error::new(format!("{file} has {} documents, not one", documents.len()))),
     }
-    serde_json::from_slice(&output.stdout).doing(|| format!("cannot read {file}"))
+}
+
+fn to_json(node: &Yaml) -> Result<Value> {
+    Ok(match node {
+        Yaml::Value(Scalar::Null) => Value::Null,
+        Yaml::Value(Scalar::Boolean(value)) => json!(value),
+        Yaml::Value(Scalar::Integer(value)) => json!(value),
+        Yaml::Value(Scalar::FloatingPoint(value)) => json!(value.into_inner()),
+        Yaml::Value(Scalar::String(value)) => json!(value),
+        Yaml::Sequence(items) => items.iter().map(to_json).collect::<Result<_>>()?,
+        Yaml::Mapping(entries) => {
+            let mut object = Map::new();
+            for (name, value) in entries {
+                let name = match to_json(name)? {
+                    Value::String(name) => name,
+                    other => other.to_string(),
+                };
+                object.insert(name, to_json(value)?);
+            }
+            Value::Object(object)
+        }
+        Yaml::Tagged(tag, value) => {
+            let name = match tag.suffix.as_str() {
+                name @ ("Ref" | "Condition") => name.to_owned(),
+                name => format!("Fn::{name}"),
+            };
+            Value::Object(Map::from_iter([(name, to_json(value)?)]))
+        }
+        other => return Err(Error::new(format!("JSON has nothing for {other:?}"))),
+    })
 }

@@ -2,12 +2,12 @@
 
 use harness::api::Api;
 use harness::database::Database;
+use harness::http::recorder::Recorder;
 use serde_json::json;
 
 use super::authority::{Authority, NOW};
-use super::front::Front;
+use super::tls_front::Front;
 use super::{HOST, server_of, service, through};
-use crate::api::loopback::Loopback;
 use crate::support::{LIMIT, text, turn_on};
 
 const USER: &str = harness::postgres::SERVICE_ROLE;
@@ -101,7 +101,7 @@ fn container(number: u32) -> String {
 
 #[tokio::test]
 async fn every_new_connection_has_a_token_of_its_own_from_the_credentials_of_that_moment() {
-    let credentials = Loopback::answering(200, container(1)).await;
+    let credentials = Recorder::answering(200, container(1)).await;
     let url = credentials.url("/role");
     let (api, front, _authority) = with_tokens(&[
         ("AWS_ACCESS_KEY_ID", None),
@@ -128,7 +128,7 @@ async fn every_new_connection_has_a_token_of_its_own_from_the_credentials_of_tha
 
 #[tokio::test]
 async fn without_credentials_it_is_a_503_with_the_reason_and_passes_by_itself() {
-    let credentials = Loopback::answering(500, "").await;
+    let credentials = Recorder::answering(500, "").await;
     let url = credentials.url("/role");
     let (api, front, _authority) = with_tokens(&[
         ("AWS_ACCESS_KEY_ID", None),
@@ -168,7 +168,7 @@ async fn a_token_is_never_sent_to_a_server_that_is_not_the_right_one() {
 
     for url in [url, plain] {
         let env = api.env("list-schedules").set("DATABASE_AUTH", "iam").set("DATABASE_URL", url);
-        let function = harness::lambda::Function::start("list-schedules", env).await.unwrap();
+        let function = harness::api::checked("list-schedules").env(env).start().await.unwrap();
         let request = harness::api::list_request("a", "").bearer(&api.admin());
         let answer = harness::gateway::Response::of(function.invoke(&request.event()).await);
         assert_eq!(answer.status, 503, "{answer:?}");

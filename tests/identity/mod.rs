@@ -1,19 +1,19 @@
 //! Who is at the other end of a database connection: the server by its certificate, the service by an IAM token.
 
 mod authority;
-mod front;
+mod database_settings;
 mod iam;
-mod settings;
+mod iam_tokens;
 mod tls;
-mod tokens;
+mod tls_front;
 
 use std::net::SocketAddr;
 use std::path::Path;
 
 use authority::Authority;
-use front::Front;
 use harness::api::Api;
 use harness::database::Database;
+use tls_front::Front;
 use tokio_postgres::Config;
 
 /// The host that the certificates of these tests are for; it is this machine.

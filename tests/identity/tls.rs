@@ -4,7 +4,7 @@ use harness::database::Database;
 use rustls::ServerConfig;
 
 use super::authority::{Authority, FUTURE, NOW, PAST, self_signed};
-use super::front::Front;
+use super::tls_front::Front;
 use super::{HOST, server_of, service, through};
 use crate::support::{LIMIT, text, turn_on};
 

@@ -3,6 +3,7 @@
 mod adopted;
 mod checksums;
 mod cloudformation;
+mod concurrent;
 mod custom_resource;
 mod empty;
 mod failing;
@@ -12,7 +13,6 @@ mod pooled;
 mod schema;
 mod shapes;
 mod strangers;
-mod together;
 mod unusable;
 mod waiting;
 

@@ -6,8 +6,8 @@ use harness::database::Database;
 use serde_json::json;
 
 use super::cloudformation::CloudFormation;
+use super::concurrent::LOCK;
 use super::custom_resource::{answer, request};
-use super::together::LOCK;
 use super::{execute, migrate_on, migrate_within, names, run, schema, until};
 
 /// What `migrate` keeps for its answer, and half a second for the migration.

@@ -4,18 +4,18 @@
 //! real PostgreSQL, with an audit log that remembers.
 //!
 //! - [`reference`]: what must come of a history, in memory, knowing nothing of the library;
-//! - [`history`]: histories, generated so that they shrink;
+//! - [`recorded_history`]: histories, generated so that they shrink;
 //! - [`world`]: the real thing, and [`audit_log`], where its events go;
 //! - [`play`]: plays a history on both, and [`comparison`] holds one against the other;
 //! - `randomised`, `races`, `volume`, `poison`, `slow`: the tests.
 
 mod audit_log;
 mod comparison;
-mod history;
 mod play;
 mod poison;
 mod races;
 mod randomised;
+mod recorded_history;
 mod reference;
 mod slow;
 mod volume;

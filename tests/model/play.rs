@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::audit_log::Mode;
-use super::history::{History, Planned, Round, Ticks};
+use super::recorded_history::{History, Planned, Round, Ticks};
 use super::reference::{ApplyBy, Model, Schedule};
 use super::world::{World, address, caller};
 

@@ -7,8 +7,8 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::comparison::differences;
-use super::history::{History, histories};
 use super::play::Play;
+use super::recorded_history::{History, histories};
 use super::reference::Model;
 use super::world::World;
 use crate::seeds::Campaign;

@@ -65,7 +65,7 @@ fn every_test_that_the_documentation_runs_exists() {
 #[test]
 fn the_servers_of_the_tests_can_be_used_from_elsewhere() {
     let scratch = Scratch::create(None).unwrap();
-    let script = workspace().join("tests/harness/test-stack.sh");
+    let script = workspace().join("tests/local-stack/test-stack.sh");
     let mut shell = Command::new("sh");
     shell.arg(&script).arg("/target/local").current_dir(scratch.path()).stdout(Stdio::piped());
     let mut running = shell.spawn().unwrap();
@@ -92,7 +92,7 @@ fn the_servers_of_the_tests_can_be_used_from_elsewhere() {
 fn cargo_never_changes_the_lock_file() {
     let planned = make(&["-n", "run", "test", "test-stack", "bench", "build"]);
     let with_a_name = make(&["-n", "test", "T=part"]);
-    let build = std::fs::read_to_string(workspace().join("tests/harness/build.py")).unwrap();
+    let build = std::fs::read_to_string(workspace().join("tests/deploy/build.py")).unwrap();
 
     let mut commands = 0;
     for command in planned.lines().chain(with_a_name.lines()).flat_map(|line| line.split("cargo ").skip(1)) {

@@ -16,7 +16,7 @@ const SETTINGS: [&str; 6] =
     ["PORT", "TICK_SECONDS", "CONTAINERS_AT", "DATABASE_URL", "DATABASE_CA_FILE", "CARGO_TARGET_DIR"];
 
 fn script() -> PathBuf {
-    workspace().join("tests/harness/preflight.py")
+    workspace().join("tests/local-stack/preflight.py")
 }
 
 /// The lines that are printed, and whether all is well.

@@ -13,8 +13,9 @@ use super::text;
 fn a_copied_tree_does_not_use_the_tools_of_the_original() {
     let scratch = Scratch::create(None).unwrap();
     let (original, copy) = (scratch.path().join("original"), scratch.path().join("copy"));
-    fs::create_dir_all(original.join("tests/harness")).unwrap();
-    fs::copy(workspace().join("tests/harness/setup.py"), original.join("tests/harness/setup.py")).unwrap();
+    fs::create_dir_all(original.join("tests/local-stack")).unwrap();
+    fs::copy(workspace().join("tests/local-stack/setup.py"), original.join("tests/local-stack/setup.py"))
+        .unwrap();
     fs::write(original.join("requirements.txt"), "# nothing\n").unwrap();
     fs::write(original.join("requirements-more.txt"), "# nothing more\n").unwrap();
 
@@ -36,7 +37,8 @@ fn a_copied_tree_does_not_use_the_tools_of_the_original() {
 
 fn setup(tree: &Path, files: &[&str]) -> String {
     let mut python = Command::new("python3");
-    let output = python.arg(tree.join("tests/harness/setup.py")).arg(".venv").args(files).output().unwrap();
+    let output =
+        python.arg(tree.join("tests/local-stack/setup.py")).arg(".venv").args(files).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     text(&output)
 }

@@ -122,34 +122,6 @@ async fn two_schedules_of_one_flag_due_together_are_applied_in_their_order() {
 }
 
 #[tokio::test]
-async fn a_schedule_is_applied_once_however_often_and_by_however_many_ticks() {
-    let api = Api::start().await;
-    let flag = api.flag("a", "production").await;
-    for _ in 0..50 {
-        stored(&api, flag, json!({"enabled": true}), 10).await;
-    }
-    let processors = [
-        api.another("schedule-processor").await,
-        api.another("schedule-processor").await,
-        api.another("schedule-processor").await,
-    ];
-
-    let tick = harness::api::tick_event();
-    let (a, b, c) =
-        tokio::join!(processors[0].invoke(&tick), processors[1].invoke(&tick), processors[2].invoke(&tick));
-    let again = api.tick().await.value();
-
-    let applied = [a, b, c].map(|tick| tick.value()["applied"].as_u64().unwrap());
-    assert_eq!(applied.iter().sum::<u64>() + again["applied"].as_u64().unwrap(), 50, "{applied:?}");
-    let events = api.events().await;
-    let mut ids: Vec<_> =
-        of_type(&events, "flag_schedule.applied").iter().map(|event| text(event, "schedule_id")).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    assert_eq!(ids.len(), 50, "each has its event");
-}
-
-#[tokio::test]
 async fn what_is_past_its_apply_by_fails_as_expired_and_changes_nothing() {
     let api = Api::start().await;
     api.flag("a", "production").await;

@@ -1,9 +1,28 @@
-//! Habits: every file says why it is there, none grows too long, and what cannot fail says why.
+//! Habits: every file says why it is there, none grows too long, comments are few, and what cannot fail says why.
+
+use std::collections::BTreeMap;
+
+use harness::settings::workspace;
+use syn::spanned::Spanned;
+use syn::visit::{self, Visit};
 
 use super::source::{Source, sources};
 
 /// Lines of a file, at most.
 const LONGEST: usize = 400;
+/// Lines of a product file, at most, tests left out.
+const LONGEST_OF_PRODUCT: usize = 300;
+/// The product files that are longer: split one, and take it out here.
+const KNOWN_LONG: &[&str] = &[
+    "shared/src/adapters/postgres/connection.rs",
+    "shared/src/audit/delivery.rs",
+    "shared/src/http/request.rs",
+    "shared/src/lambda.rs",
+];
+/// Comment lines in a hundred lines of the product, at most, tests left out.
+const MOST_COMMENTS: f64 = 12.0;
+/// How many there are as yet: lower it whenever there are fewer, down to [`MOST_COMMENTS`].
+const KNOWN_COMMENTS: f64 = 16.0;
 
 #[test]
 fn every_file_says_why_it_is_there() {
@@ -26,6 +45,60 @@ fn no_file_is_too_long() {
     assert!(too_long(Source::new("a.rs", &"\n".repeat(LONGEST + 1))).is_some());
 }
 
+/// Which folder's `limits.rs`? A name that is there once needs no folder.
+#[test]
+fn every_test_file_has_a_name_of_its_own() {
+    let mut paths: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for source in sources("tests") {
+        let name = source.path.rsplit('/').next().unwrap_or_default().to_owned();
+        paths.entry(name).or_default().push(source.path);
+    }
+
+    let usual = ["lib.rs", "main.rs", "mod.rs"];
+    paths.retain(|name, paths| paths.len() > 1 && !usual.contains(&name.as_str()));
+    assert!(paths.is_empty(), "rename all but one of each: {paths:#?}");
+}
+
+#[test]
+fn every_test_that_the_readme_names_exists() {
+    let readme = std::fs::read_to_string(workspace().join("tests/README.md")).unwrap();
+    let (_, table) = readme.split_once("## Which test covers which fault").unwrap();
+    let named: Vec<&str> = table.split('`').skip(1).step_by(2).collect();
+    let code: String = sources("tests").into_iter().map(|source| source.text).collect();
+
+    let is_missing = |name: &&str| !code.contains(&format!("fn {name}("));
+    let missing: Vec<&str> = named.iter().copied().filter(is_missing).collect();
+
+    assert!(named.len() > 50, "{named:?}");
+    assert!(missing.is_empty(), "no such tests: {missing:#?}");
+}
+
+#[test]
+fn no_product_file_is_too_long() {
+    let sources = ["shared/src", "functions"].into_iter().flat_map(sources);
+
+    let long = sources.filter(|source| source.product_lines().count() > LONGEST_OF_PRODUCT);
+
+    let long: Vec<String> = long.map(|source| source.path).collect();
+    assert_eq!(long, KNOWN_LONG, "left: product files of more than {LONGEST_OF_PRODUCT} lines");
+}
+
+#[test]
+fn the_product_has_few_comment_lines() {
+    let (mut lines, mut comments) = (0_u32, 0_u32);
+    for source in ["shared/src", "functions"].into_iter().flat_map(sources) {
+        for line in source.product_lines() {
+            lines += 1;
+            comments += u32::from(line.trim_start().starts_with("//"));
+        }
+    }
+
+    let share = 100.0 * f64::from(comments) / f64::from(lines);
+    let found = format!("{comments} of {lines} lines are comments: {share:.1} %");
+    assert!(share <= KNOWN_COMMENTS, "{found}");
+    assert!(share > KNOWN_COMMENTS - 1.0 || KNOWN_COMMENTS <= MOST_COMMENTS, "lower KNOWN_COMMENTS: {found}");
+}
+
 #[test]
 fn what_cannot_fail_says_why() {
     let sources = ["shared", "functions"].into_iter().flat_map(sources);
@@ -42,7 +115,7 @@ fn an_unwrap_without_a_reason_is_told_and_one_with_a_reason_is_not() {
     for code in [
         "fn f() {\n    x.unwrap();\n}",
         "fn f() {\n    x.expect(\"y\");\n}",
-        "    a\n        .b()\n        .unwrap();",
+        "fn f() {\n    a\n        .b()\n        .unwrap();\n}",
     ] {
         assert_eq!(told(code).len(), 1, "{code}");
     }
@@ -64,15 +137,50 @@ fn too_long(source: Source) -> Option<String> {
 
 /// `unwrap` and `expect` without a comment on the same line or above the statement.
 fn unexplained(source: &Source) -> Vec<String> {
-    let code: Vec<&str> = source.code.lines().collect();
     let text: Vec<&str> = source.text.lines().collect();
-    let is_explained = |at: usize| {
-        let ends = |line: &str| line.is_empty() || line.ends_with([';', '{', '}', ',']);
-        let first = (0..=at).rev().find(|line| *line == 0 || ends(code[line - 1].trim())).unwrap_or(at);
-        let above = first.checked_sub(1).is_some_and(|line| text[line].trim_start().starts_with("//"));
-        above || (first..=at).any(|line| text[line].contains("// "))
+    let is_comment = |line: usize| text[line - 1].trim_start().starts_with("//");
+    let is_explained = |(first, last): &(usize, usize)| {
+        (*first > 1 && is_comment(first - 1)) || (*first..=*last).any(|line| text[line - 1].contains("// "))
     };
-    let calls = |line: &str| line.contains(".unwrap()") || line.contains(".expect(");
-    let faults = (0..code.len()).filter(|at| calls(code[*at]) && !is_explained(*at));
-    faults.map(|at| format!("{}:{}: say in a comment why this cannot fail", source.path, at + 1)).collect()
+    let mut calls = Calls::default();
+    source.items.iter().for_each(|item| calls.visit_item(item));
+    let faults = calls.found.iter().filter(|call| !is_explained(call));
+    faults.map(|(_, line)| format!("{}:{line}: say in a comment why this cannot fail", source.path)).collect()
+}
+
+/// The calls of `unwrap` and `expect`: the first line of their statement, and their own.
+#[derive(Default)]
+struct Calls {
+    statements: Vec<usize>,
+    found: Vec<(usize, usize)>,
+}
+
+impl Calls {
+    fn inside(&mut self, statement: &impl Spanned, visit: impl FnOnce(&mut Self)) {
+        self.statements.push(statement.span().start().line);
+        visit(self);
+        self.statements.pop();
+    }
+}
+
+impl<'ast> Visit<'ast> for Calls {
+    fn visit_stmt(&mut self, statement: &'ast syn::Stmt) {
+        self.inside(statement, |calls| visit::visit_stmt(calls, statement));
+    }
+
+    fn visit_arm(&mut self, arm: &'ast syn::Arm) {
+        self.inside(arm, |calls| visit::visit_arm(calls, arm));
+    }
+
+    fn visit_field_value(&mut self, field: &'ast syn::FieldValue) {
+        self.inside(field, |calls| visit::visit_field_value(calls, field));
+    }
+
+    fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
+        if call.method == "unwrap" || call.method == "expect" {
+            let line = call.method.span().start().line;
+            self.found.push((self.statements.last().copied().unwrap_or(line), line));
+        }
+        visit::visit_expr_method_call(self, call);
+    }
 }

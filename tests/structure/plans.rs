@@ -3,7 +3,7 @@
 use harness::database::Database;
 use tokio_postgres::Client;
 
-use super::statements::statements;
+use super::sql_files::statements;
 
 /// Fifty thousand finished schedules and a thousand pending ones, half of them due, of a hundred flags; one flag has a
 /// third of everything. Of audit events, twenty thousand dead ones and a hundred to deliver.

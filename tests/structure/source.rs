@@ -1,31 +1,42 @@
-//! Rust source files, with comments, texts and tests told apart from the code.
+//! Rust source files, parsed, without what is compiled for tests only.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use harness::settings::workspace;
+use syn::spanned::Spanned;
+use syn::{Attribute, Item};
 
 /// A source file.
-#[derive(Debug)]
 pub struct Source {
     /// Its path in the repository, such as `shared/src/app.rs`.
     pub path: String,
     /// All of it.
     pub text: String,
-    /// The code alone, line for line: blanks instead of comments, texts and what is compiled for tests only.
-    pub code: String,
+    /// Its items, those for tests left out.
+    pub items: Vec<Item>,
+    /// The lines of the items for tests, from 1.
+    test_lines: Vec<RangeInclusive<usize>>,
 }
 
 impl Source {
-    /// Reads what a file at this path says.
+    /// Parses the text of a file.
+    ///
+    /// # Panics
+    /// When it is not Rust.
     pub fn new(path: &str, text: &str) -> Self {
-        let mut code = blank_comments_and_texts(text);
+        let file = syn::parse_file(text).unwrap_or_else(|error| {
+            panic!("{path}:{}: {error}", error.span().start().line);
+        });
         let below_src = path.split_once("/src/").map_or("", |(_, below)| below);
         let is_test = below_src.split('/').any(|part| part == "tests" || part == "tests.rs");
+        let (tests, items): (Vec<_>, Vec<_>) =
+            file.items.into_iter().partition(|item| is_test || is_for_tests(attributes(item)));
+        let mut test_lines: Vec<_> = tests.iter().map(lines_of).collect();
         if is_test {
-            blank(&mut code);
+            test_lines.push(1..=text.lines().count());
         }
-        blank_tests(&mut code);
-        Self { path: path.to_owned(), text: text.to_owned(), code: code.into_iter().collect() }
+        Self { path: path.to_owned(), text: text.to_owned(), items, test_lines }
     }
 
     /// The module's path in its crate: `["adapters", "clock"]` for `…/src/adapters/clock.rs`.
@@ -37,9 +48,16 @@ impl Source {
         }
         module
     }
+
+    /// Its lines, those of items for tests left out.
+    pub fn product_lines(&self) -> impl Iterator<Item = &str> {
+        let lines = self.text.lines().enumerate();
+        let is_product = |line: usize| !self.test_lines.iter().any(|lines| lines.contains(&line));
+        lines.filter(move |(at, _)| is_product(at + 1)).map(|(_, line)| line)
+    }
 }
 
-/// All Rust files below a folder of the repository, in the order of their paths.
+/// All Rust files below a folder of the repository, sorted by path.
 pub fn sources(folder: &str) -> Vec<Source> {
     let mut files = Vec::new();
     collect(&workspace().join(folder), &mut files);
@@ -66,132 +84,48 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Blanks what is no code. Line breaks stay, so that lines keep their numbers.
-fn blank_comments_and_texts(text: &str) -> Vec<char> {
-    let mut chars: Vec<char> = text.chars().collect();
-    let mut at = 0;
-    while at < chars.len() {
-        let end = match (chars[at], chars.get(at + 1)) {
-            ('/', Some('/')) => end_of_line(&chars, at),
-            ('/', Some('*')) => end_of_block_comment(&chars, at),
-            ('"', _) => end_of_text(&chars, at),
-            ('r', Some('"' | '#')) if !is_word(&chars, at) => end_of_raw_text(&chars, at).unwrap_or(at + 1),
-            ('\'', _) => end_of_char(&chars, at).unwrap_or(at + 1),
-            _ => at + 1,
-        };
-        if end > at + 1 {
-            blank(&mut chars[at..end]);
-        }
-        at = end;
+fn attributes(item: &Item) -> &[Attribute] {
+    match item {
+        Item::Const(item) => &item.attrs,
+        Item::Enum(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        Item::Macro(item) => &item.attrs,
+        Item::Mod(item) => &item.attrs,
+        Item::Static(item) => &item.attrs,
+        Item::Struct(item) => &item.attrs,
+        Item::Trait(item) => &item.attrs,
+        Item::Type(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        _ => &[],
     }
-    chars
 }
 
-fn blank(chars: &mut [char]) {
-    chars.iter_mut().filter(|char| **char != '\n').for_each(|char| *char = ' ');
+/// Whether these have `#[cfg(test)]` among them.
+fn is_for_tests(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg")
+            && attribute.parse_args::<syn::Path>().is_ok_and(|condition| condition.is_ident("test"))
+    })
 }
 
-/// Whether the character before belongs to the same word.
-fn is_word(chars: &[char], at: usize) -> bool {
-    at > 0 && (chars[at - 1].is_alphanumeric() || chars[at - 1] == '_')
-}
-
-fn end_of_line(chars: &[char], at: usize) -> usize {
-    chars[at..].iter().position(|char| *char == '\n').map_or(chars.len(), |length| at + length)
-}
-
-/// Block comments nest.
-fn end_of_block_comment(chars: &[char], mut at: usize) -> usize {
-    let mut depth = 0;
-    while at < chars.len() {
-        match (chars[at], chars.get(at + 1)) {
-            ('/', Some('*')) => (depth, at) = (depth + 1, at + 2),
-            ('*', Some('/')) => (depth, at) = (depth - 1, at + 2),
-            _ => at += 1,
-        }
-        if depth == 0 {
-            break;
-        }
-    }
-    at.min(chars.len())
-}
-
-fn end_of_text(chars: &[char], mut at: usize) -> usize {
-    at += 1;
-    while at < chars.len() && chars[at] != '"' {
-        at += if chars[at] == '\\' { 2 } else { 1 };
-    }
-    (at + 1).min(chars.len())
-}
-
-/// `r"…"`, `r#"…"#`; none for a raw identifier.
-fn end_of_raw_text(chars: &[char], at: usize) -> Option<usize> {
-    let hashes = chars[at + 1..].iter().take_while(|char| **char == '#').count();
-    let mut end = at + 1 + hashes;
-    if chars.get(end) != Some(&'"') {
-        return None;
-    }
-    end += 1;
-    while end < chars.len() {
-        let closing = chars[end + 1..].iter().take_while(|char| **char == '#').count();
-        if chars[end] == '"' && closing >= hashes {
-            return Some(end + 1 + hashes);
-        }
-        end += 1;
-    }
-    Some(end)
-}
-
-/// `'a'`, `'\n'`; none for a lifetime.
-fn end_of_char(chars: &[char], at: usize) -> Option<usize> {
-    if chars.get(at + 1) == Some(&'\\') {
-        return chars[at + 3..].iter().position(|char| *char == '\'').map(|length| at + 3 + length + 1);
-    }
-    (chars.get(at + 2) == Some(&'\'')).then_some(at + 3)
-}
-
-/// Blanks every item that has `#[cfg(test)]` above it.
-fn blank_tests(chars: &mut [char]) {
-    let attribute: Vec<char> = "#[cfg(test)]".chars().collect();
-    let mut at = 0;
-    while let Some(start) = chars[at..].windows(attribute.len()).position(|window| window == attribute) {
-        let start = at + start;
-        let mut depth = 0;
-        let item = start + attribute.len();
-        let end = chars[item..].iter().position(|char| {
-            match char {
-                '{' => depth += 1,
-                '}' => depth -= 1,
-                _ => {}
-            }
-            (*char == '}' || *char == ';') && depth == 0
-        });
-        let end = end.map_or(chars.len(), |length| item + length + 1);
-        blank(&mut chars[start..end]);
-        at = end;
-    }
+fn lines_of(item: &Item) -> RangeInclusive<usize> {
+    let span = item.span();
+    span.start().line..=span.end().line
 }
 
 #[test]
-fn comments_texts_and_tests_are_no_code() {
-    let text = r##"use a::b; // use c::d;
-/* use e::f; /* nested */ use g::h; */
-let text = "use i::j; \" use k::l;"; let raw = r#"use m::n; " "#; let char = '"'; let life: &'static str;
-#[cfg(test)]
-mod tests {
-    fn f() { use o::p; }
-}
-use q::r;
-"##;
+fn items_for_tests_are_left_out() {
+    let text =
+        "use a::b;\n#[cfg(test)]\nmod tests {\n    use c::d;\n}\n#[cfg(test)]\nmod more_tests;\nuse e::f;\n";
 
     let source = Source::new("shared/src/x.rs", text);
 
-    let words = |code: &str| code.split_whitespace().collect::<Vec<_>>().join(" ");
-    let code = "use a::b; let text = ; let raw = ; let char = ; let life: &'static str; use q::r;";
-    assert_eq!(words(&source.code), code);
-    assert_eq!(source.code.lines().count(), text.lines().count());
-    assert!(source.code.lines().nth(7).is_some_and(|line| line == "use q::r;"), "{}", source.code);
+    assert_eq!(source.product_lines().collect::<Vec<_>>(), ["use a::b;", "use e::f;"]);
+    assert_eq!(source.items.len(), 2);
     for path in ["shared/src/x/tests.rs", "shared/src/x/tests/y.rs"] {
-        assert_eq!(words(&Source::new(path, text).code), "", "{path}");
+        let tests = Source::new(path, text);
+        assert!(tests.items.is_empty(), "{path}");
+        assert_eq!(tests.product_lines().count(), 0, "{path}");
     }
 }

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use common::listener::{ANY, Listener};
 use flag_schedules::adapters::https::Https;
 use flag_schedules::ports::key_server::KeyServer as _;
-use harness::background;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use crate::support::LIMIT;
@@ -23,40 +22,35 @@ enum Sends {
     ThenDrips(Vec<u8>),
 }
 
-/// A server on this machine; gives its address and counts nothing.
-async fn server(sends: Sends) -> (String, JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
-    let task = background::spawn(async move {
-        let mut connections = JoinSet::new();
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let sends = sends.clone();
-            connections.spawn(async move {
-                let mut request = [0; 4096];
-                let _ = stream.read(&mut request).await;
-                let (Sends::All(first) | Sends::ThenNothing(first) | Sends::ThenDrips(first)) = &sends;
-                // A client that has had enough goes away.
-                let _ = stream.write_all(first).await;
-                match sends {
-                    Sends::All(_) => {}
-                    Sends::ThenNothing(_) => std::future::pending().await,
-                    Sends::ThenDrips(_) => {
-                        while stream.write_all(b" ").await.is_ok() {
-                            sleep(Duration::from_millis(50)).await;
-                        }
+/// A server on this machine, and its address.
+async fn server(sends: Sends) -> (String, Listener) {
+    let connection = move |mut stream: TcpStream| {
+        let sends = sends.clone();
+        async move {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let (Sends::All(first) | Sends::ThenNothing(first) | Sends::ThenDrips(first)) = &sends;
+            // A client that has had enough goes away.
+            let _ = stream.write_all(first).await;
+            match sends {
+                Sends::All(_) => {}
+                Sends::ThenNothing(_) => std::future::pending().await,
+                Sends::ThenDrips(_) => {
+                    while stream.write_all(b" ").await.is_ok() {
+                        sleep(Duration::from_millis(50)).await;
                     }
                 }
-            });
+            }
         }
-    });
-    (url, task)
+    };
+    let listener = Listener::start(ANY, connection).await.unwrap();
+    (format!("http://{}/jwks.json", listener.address()), listener)
 }
 
 /// What is fetched from a server that sends this.
 async fn fetched(sends: Sends) -> Result<Vec<u8>, String> {
-    let (url, task) = server(sends).await;
+    let (url, _server) = server(sends).await;
     let fetched = timeout(LIMIT, Https.fetch(&url)).await.expect("a fetch has an end");
-    task.abort();
     fetched.map_err(|error| error.to_string())
 }
 
@@ -143,12 +137,11 @@ async fn a_server_that_is_gone_or_speaks_no_tls_is_an_error() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = gone.local_addr().unwrap();
     drop(gone);
-    let (plain, task) = server(Sends::All(answer("200 OK", "content-length: 2\r\n", "{}"))).await;
+    let (plain, _server) = server(Sends::All(answer("200 OK", "content-length: 2\r\n", "{}"))).await;
 
     for url in [format!("http://{address}/"), format!("https://{address}/"), plain.replace("http:", "https:")]
     {
         let fetched = timeout(LIMIT, Https.fetch(&url)).await.expect("a fetch has an end");
         assert!(fetched.is_err(), "{url}: {fetched:?}");
     }
-    task.abort();
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
-use crate::error::{Error, Result};
+use common::error::{Error, Result};
 
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
@@ -24,7 +24,6 @@ pub struct Operation {
     pub method: String,
     /// Such as `/api/admin/flags/{flagKey}/schedule`.
     pub path: String,
-    /// Each with its references resolved.
     pub parameters: Vec<Value>,
     /// `null` when it takes none.
     pub request_body: Value,
@@ -33,16 +32,12 @@ pub struct Operation {
 }
 
 impl Document {
-    /// The description that this is.
     pub fn new(root: Value) -> Self {
         let components = json!({ "schemas": closed_children(&root["components"]["schemas"]) });
         Self { root, components }
     }
 
     /// All operations by their `operationId`.
-    ///
-    /// # Errors
-    /// When a reference leads nowhere, or a status is not a number.
     pub fn operations(&self) -> Result<BTreeMap<String, Operation>> {
         let mut operations = BTreeMap::new();
         for (path, item) in entries(&self.root["paths"]) {
@@ -67,9 +62,6 @@ impl Document {
     }
 
     /// What a `$ref` stands for; anything else is itself.
-    ///
-    /// # Errors
-    /// When it leads nowhere.
     pub fn resolved<'a>(&'a self, value: &'a Value) -> Result<&'a Value> {
         let Some(reference) = value["$ref"].as_str() else { return Ok(value) };
         let target = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
@@ -82,9 +74,6 @@ impl Document {
     }
 
     /// A validator for a schema of the description. It also refuses what the schema does not speak of.
-    ///
-    /// # Errors
-    /// When it is not a JSON Schema.
     pub fn validator(&self, schema: &Value) -> Result<Validator> {
         let schema = json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::document::{Document, Operation, entries, faults};
-use crate::error::{Error, Result};
+use common::error::{Error, Result};
 
 /// An operation, compiled.
 pub(super) struct Contract {
@@ -25,7 +25,6 @@ struct Slot {
     validator: Validator,
 }
 
-/// Bodies by media type.
 struct Body {
     required: bool,
     content: BTreeMap<String, Validator>,

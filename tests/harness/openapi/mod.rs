@@ -17,20 +17,12 @@ use crate::yaml;
 /// The description's path in the repository.
 pub const FILE: &str = "docs/openapi.yaml";
 
-/// The description.
-///
-/// # Panics
-/// When it cannot be read.
 pub fn document() -> &'static Document {
     static DOCUMENT: OnceLock<Document> = OnceLock::new();
     DOCUMENT.get_or_init(|| Document::new(yaml::read(FILE).unwrap_or_else(|error| panic!("{error}"))))
 }
 
 /// Checks what a function made of an event. Functions that are no endpoint are not described.
-///
-/// # Panics
-/// When status, a header or the body of the answer is not described, or not as described; or when the answer is a
-/// success and the request is not one that is described. With all faults.
 pub fn assert_described(function: &str, event: &Value, answer: &Value) {
     let faults = faults_of(function, event, answer);
     assert!(

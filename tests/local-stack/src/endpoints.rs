@@ -1,0 +1,16 @@
+//! The service as the outside knows it: its endpoints and functions.
+
+/// `POST` and `GET` of a flag's schedules.
+pub const SCHEDULES: &str = "/api/admin/flags/{flagKey}/schedule";
+/// `DELETE` of one schedule.
+pub const SCHEDULE: &str = "/api/admin/flags/{flagKey}/schedule/{scheduleId}";
+/// Method, route and function of each endpoint.
+pub const ENDPOINTS: [(&str, &str, &str); 3] = [
+    ("POST", SCHEDULES, "create-schedule"),
+    ("GET", SCHEDULES, "list-schedules"),
+    ("DELETE", SCHEDULE, "cancel-schedule"),
+];
+pub const FUNCTIONS: [&str; 5] =
+    ["create-schedule", "list-schedules", "cancel-schedule", "schedule-processor", "migrate"];
+/// The functions that write audit events, each to a stream of its name.
+pub const AUDITING: [&str; 3] = ["create-schedule", "cancel-schedule", "schedule-processor"];
