@@ -28,11 +28,14 @@ fn a_copied_tree_does_not_use_the_tools_of_the_original() {
     let copied = Command::new("cp").arg("-a").args([&original, &copy]).status().unwrap();
     assert!(copied.success());
 
-    let told = setup(&copy, &["requirements.txt"]);
+    assert_eq!((works(&original), works(&copy)), ("True\n".to_owned(), "False\n".to_owned()));
+}
 
-    assert!(told.contains("installing"), "{told}");
-    let pip = fs::read_to_string(copy.join(".venv/bin/pip")).unwrap();
-    assert!(pip.contains(&copy.display().to_string()), "{pip}");
+/// Whether the tools would be used as they are. To make a virtual environment takes seconds.
+fn works(tree: &Path) -> String {
+    let code = "import sys; sys.path.insert(0, 'tests/harness'); import setup; print(setup.works())";
+    let mut python = Command::new("python3");
+    text(&python.args(["-c", code, ".venv"]).current_dir(tree).output().unwrap())
 }
 
 fn setup(tree: &Path, files: &[&str]) -> String {
