@@ -3,9 +3,9 @@
 
 mod blocks;
 mod makefile;
-mod paths;
+mod named_files;
+mod pasted_session;
 mod preflight;
-mod session;
 mod setup;
 mod shells;
 mod stack;
