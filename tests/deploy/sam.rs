@@ -82,7 +82,7 @@ fn in_a_container_this_machine_is_localhost() {
 fn the_guide_explains_the_error_at_the_end_of_a_container() {
     let message = "no delivery after responses; the processor's sweep delivers";
 
-    assert!(document("shared/src/lambda.rs").contains(message), "the extension logs it when it ends");
+    assert!(document("shared/src/lambda/mod.rs").contains(message), "the extension logs it when it ends");
     assert!(document("docs/sam-local.md").contains(&format!("`{message}`")), "and the guide explains it");
 }
 
