@@ -33,7 +33,7 @@ fn a_copied_tree_does_not_use_the_tools_of_the_original() {
 
 /// Whether the tools would be used as they are. To make a virtual environment takes seconds.
 fn works(tree: &Path) -> String {
-    let code = "import sys; sys.path.insert(0, 'tests/harness'); import setup; print(setup.works())";
+    let code = "import sys; sys.path.insert(0, 'tests/local-stack'); import setup; print(setup.works())";
     let mut python = Command::new("python3");
     text(&python.args(["-c", code, ".venv"]).current_dir(tree).output().unwrap())
 }
