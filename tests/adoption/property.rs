@@ -174,9 +174,7 @@ fn ends(before: &[Row], after: &[Row], odd: &Rows, stored: &Stored) -> Vec<Strin
             ("applied", good) => good != Some(false) && !old.expired,
             ("failed", Some(true)) if plain => false,
             ("failed", Some(false)) if plain => code == "invalid_updates",
-            ("failed", _) => {
-                ["invalid_updates", "expired", "unexpected_state", "rejected_by_database"].contains(&code)
-            }
+            ("failed", _) => ["invalid_updates", "expired", "rejected_by_database"].contains(&code),
             _ => false,
         };
         if !as_it_should {

@@ -32,9 +32,11 @@ impl EventSender for Sender<'_> {
         let ids: Vec<EventId> = rows.iter().map(|row| row.event_id).collect();
         let mut events = Vec::with_capacity(rows.len());
         for (index, row) in rows.into_iter().enumerate() {
-            let OutboxRow { event_id, refused_before, event, raw } = row;
+            let OutboxRow { event_id, use_time_of_sending, event, raw } = row;
             match event {
-                Ok(event) => events.push((Outgoing { index, event_id, refused_before }, log_event(&event))),
+                Ok(event) => {
+                    events.push((Outgoing { index, event_id, use_time_of_sending }, log_event(&event)))
+                }
                 Err(error) => {
                     let reason = chain(error.as_ref());
                     tracing::error!(
@@ -48,8 +50,9 @@ impl EventSender for Sender<'_> {
             }
         }
         self.send_all(events, &mut outcomes, until).await;
-        let stays =
-            |outcome: &DeliveryOutcome| matches!(outcome, DeliveryOutcome::Kept | DeliveryOutcome::Refused);
+        let stays = |outcome: &DeliveryOutcome| {
+            matches!(outcome, DeliveryOutcome::Kept | DeliveryOutcome::TimestampRejected)
+        };
         let kept = ids.into_iter().zip(&outcomes).filter(|(_, outcome)| stays(outcome)).map(|(id, _)| id);
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).extend(kept);
         outcomes
@@ -91,8 +94,8 @@ impl<'a> Sender<'a> {
     pub(super) async fn send_direct(&self, events: &[DirectEvent], until: Instant) -> Vec<DeliveryOutcome> {
         let mut outcomes = vec![DeliveryOutcome::Kept; events.len()];
         let outgoing = |(index, direct): (usize, &DirectEvent)| {
-            let DirectEvent { event_id, refused_before, .. } = *direct;
-            (Outgoing { index, event_id, refused_before }, direct.event.clone())
+            let DirectEvent { event_id, use_time_of_sending, .. } = *direct;
+            (Outgoing { index, event_id, use_time_of_sending }, direct.event.clone())
         };
         let events = events.iter().enumerate().map(outgoing).collect();
         self.send_all(events, &mut outcomes, until).await;
@@ -117,8 +120,8 @@ impl<'a> Sender<'a> {
         let now = self.trail.clock.now().to_utc().timestamp_millis();
         for (outgoing, event) in &mut fit {
             // Times before 1970 would make the whole batch invalid.
-            outgoing.refused_before |= event.timestamp_ms < 0;
-            if outgoing.refused_before {
+            outgoing.use_time_of_sending |= event.timestamp_ms < 0;
+            if outgoing.use_time_of_sending {
                 event.timestamp_ms = now;
             }
         }
@@ -128,9 +131,9 @@ impl<'a> Sender<'a> {
             first.into_iter().partition(|(.., rejection)| matches!(rejection, Rejection::Timestamp));
         let now = self.trail.clock.now().to_utc().timestamp_millis();
         let again = for_their_time.into_iter().map(|(mut outgoing, mut event, _)| {
-            outcomes[outgoing.index] = DeliveryOutcome::Refused;
+            outcomes[outgoing.index] = DeliveryOutcome::TimestampRejected;
             event.timestamp_ms = now;
-            outgoing.refused_before = true;
+            outgoing.use_time_of_sending = true;
             (outgoing, event)
         });
         let again = again.collect();

@@ -48,7 +48,7 @@ struct DirectEvent {
     event_id: EventId,
     event: LogEvent,
     /// Whether CloudWatch Logs rejected the event's own timestamp before.
-    refused_before: bool,
+    use_time_of_sending: bool,
     /// How often it was sent without a response.
     unanswered: u32,
     not_before: Option<Instant>,
@@ -89,7 +89,7 @@ impl AuditTrail {
         let direct = events.into_iter().map(|event| DirectEvent {
             event_id: event.event_id,
             event: log_event(&event),
-            refused_before: false,
+            use_time_of_sending: false,
             unanswered: 0,
             not_before: None,
         });

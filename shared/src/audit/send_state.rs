@@ -17,7 +17,7 @@ pub(super) struct Outgoing {
     /// Its position in the caller's list.
     pub(super) index: usize,
     pub(super) event_id: EventId,
-    pub(super) refused_before: bool,
+    pub(super) use_time_of_sending: bool,
 }
 
 impl Outgoing {
@@ -96,10 +96,10 @@ impl SendState {
     ) {
         let mut rejected = rejected.iter().copied().peekable();
         for (offset, at) in range.enumerate() {
-            let Outgoing { index, refused_before, .. } = self.outgoing[at];
+            let Outgoing { index, use_time_of_sending, .. } = self.outgoing[at];
             if rejected.next_if_eq(&offset).is_none() {
                 outcomes[index] = DeliveryOutcome::Delivered;
-            } else if refused_before {
+            } else if use_time_of_sending {
                 self.rejections.push((at, Rejection::TimeOfSending));
             } else {
                 self.rejections.push((at, Rejection::Timestamp));

@@ -9,7 +9,7 @@ use crate::error::chain;
 use crate::ports::outbox::{DeliveryCounts, DeliveryOutcome, Selection};
 
 /// Most rows locked by one delivery, and direct events sent at a time: about a megabyte of events.
-const HOLD: u16 = 1_000;
+const MAX_ROWS_PER_DELIVERY: u16 = 1_000;
 
 /// With less time left, the sweep starts no call: one that is cut short may have stored its events, and the next tick
 /// would send them again.
@@ -73,7 +73,7 @@ impl AuditTrail {
         loop {
             let stored: Vec<EventId> = {
                 let mut queue = self.queue();
-                let count = queue.in_outbox.len().min(HOLD.into());
+                let count = queue.in_outbox.len().min(MAX_ROWS_PER_DELIVERY.into());
                 queue.in_outbox.drain(..count).collect()
             };
             if stored.is_empty() {
@@ -97,7 +97,7 @@ impl AuditTrail {
         let mut later = Taken::nothing(self);
         let mut fruitless = 0;
         loop {
-            let mut batch = Taken::first(self, HOLD.into());
+            let mut batch = Taken::first(self, MAX_ROWS_PER_DELIVERY.into());
             if batch.events.is_empty() {
                 return (total, false);
             }
@@ -121,8 +121,8 @@ impl AuditTrail {
                     total.dead += 1;
                     false
                 }
-                Some(DeliveryOutcome::Refused) => {
-                    direct.refused_before = true;
+                Some(DeliveryOutcome::TimestampRejected) => {
+                    direct.use_time_of_sending = true;
                     true
                 }
                 Some(DeliveryOutcome::Kept) | None => true,
@@ -143,7 +143,8 @@ impl AuditTrail {
         let mut fruitless = 0;
         while !self.may_duplicate() && Instant::now() + CALL_RESERVE.max(self.time_for_an_answer()) < deadline
         {
-            let which = Selection::OlderThan { age: SWEEP_AGE, limit: HOLD, except: &except };
+            let which =
+                Selection::OlderThan { age: SWEEP_AGE, limit: MAX_ROWS_PER_DELIVERY, except: &except };
             let Some(DeliveryResult { counts, stopped, kept }) = self.deliver(which, deadline).await else {
                 break;
             };
@@ -155,7 +156,7 @@ impl AuditTrail {
                 }
             }
             if !stopped {
-                if counts.held < usize::from(HOLD) {
+                if counts.held < usize::from(MAX_ROWS_PER_DELIVERY) {
                     break;
                 }
                 except.extend(kept);

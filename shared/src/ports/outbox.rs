@@ -53,7 +53,7 @@ pub enum Selection<'a> {
 pub struct OutboxRow {
     pub event_id: EventId,
     /// Whether CloudWatch Logs rejected the event's own timestamp before.
-    pub refused_before: bool,
+    pub use_time_of_sending: bool,
     /// The event, or why it cannot be rendered.
     pub event: Result<AuditEvent, BoxError>,
     /// The row's JSON as stored, so that the log keeps an event that cannot be rendered.
@@ -67,7 +67,7 @@ pub enum DeliveryOutcome {
     /// Not sent for now: the row stays unchanged.
     Kept,
     /// Its timestamp was rejected: the next attempt uses the time of sending.
-    Refused,
+    TimestampRejected,
     /// It can never be delivered, for this reason: the row stays, but no longer blocks others.
     Dead(String),
 }

@@ -73,7 +73,7 @@ impl Fault {
         matches!(self, Self::Rejected | Self::Other)
     }
 
-    /// Each further attempt may take as long.
+    /// Everything but a rejection or [`Self::ServerUnavailable`]: each further attempt may take as long.
     #[must_use]
     pub fn is_slow(self) -> bool {
         !self.is_rejection() && self != Self::ServerUnavailable

@@ -50,10 +50,17 @@ pub(super) struct Batches<'a> {
     part_limit: Option<Duration>,
     /// Schedules that ended in this tick. None ends twice, unless a trigger makes it pending again.
     ended: HashSet<ScheduleId>,
-    /// Whether the outbox can be written, once known.
-    outbox: Option<bool>,
+    outbox: Outbox,
     /// The error of the first flag that was left to the next tick.
     pub(super) first_error: Option<StoreError>,
+}
+
+/// Whether the outbox can be written, as far as this tick knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outbox {
+    Unknown,
+    Works,
+    Broken,
 }
 
 impl<'a> Batches<'a> {
@@ -85,7 +92,7 @@ impl<'a> Batches<'a> {
             given_up: None,
             part_limit: None,
             ended: HashSet::new(),
-            outbox: None,
+            outbox: Outbox::Unknown,
             first_error: None,
         }
     }
@@ -111,7 +118,7 @@ impl<'a> Batches<'a> {
         if !batch.ended.is_empty() {
             self.has_stored = true;
             // A batch that fails with the outbox and succeeds without it proves it broken: the rest of the tick bypasses it.
-            self.outbox = Some(self.request.bypass_outbox.is_none());
+            self.outbox = if self.request.bypass_outbox.is_none() { Outbox::Works } else { Outbox::Broken };
         }
         for again in batch.ended.iter().filter(|ended| !self.ended.insert(ended.id)) {
             tracing::error!(schedule_id = %again.id, flag_id = %again.flag_id.0, "a schedule is pending again; its flag is left to the next tick");
@@ -134,7 +141,7 @@ impl<'a> Batches<'a> {
 
     /// Uses the outbox again, unless it is known to be broken.
     fn use_outbox_again(&mut self) {
-        self.request.bypass_outbox.take_if(|_| self.outbox != Some(false));
+        self.request.bypass_outbox.take_if(|_| self.outbox != Outbox::Broken);
     }
 
     /// Chooses the next attempt. Possible causes are excluded one after the other, the cheapest first: something temporary,
@@ -192,8 +199,8 @@ impl<'a> Batches<'a> {
             return false;
         }
         let is_suspect = match self.outbox {
-            None => self.divided.is_empty(),
-            Some(_) => fault == Fault::Locked,
+            Outbox::Unknown => self.divided.is_empty(),
+            Outbox::Works | Outbox::Broken => fault == Fault::Locked,
         };
         if claim.schedules > 1 && !is_suspect {
             return false;
@@ -209,7 +216,7 @@ impl<'a> Batches<'a> {
         }
         let began = Instant::now();
         let deadline = self.deadline.min(began + PART_LIMIT);
-        if self.store.check(self.outbox != Some(true), deadline).await.is_err() {
+        if self.store.check(self.outbox != Outbox::Works, deadline).await.is_err() {
             return false;
         }
         self.has_stored = true;

@@ -87,7 +87,7 @@ impl Processor {
         Ok(report)
     }
 
-    /// Makes passes over everything due, oldest first, until a pass ends no more schedules.
+    /// Makes passes over everything due, oldest first, until a pass neither applies nor fails a schedule.
     async fn apply_all(
         &self,
         context: &EventContext,
@@ -131,7 +131,7 @@ impl Processor {
         }
     }
 
-    /// Whether to make another pass although the last one ended nothing.
+    /// Whether to make another pass although the last one applied or failed nothing.
     async fn should_wait_for_locks(
         &self,
         batches: &Batches<'_>,

@@ -37,7 +37,7 @@ impl Statement {
 
     /// Without the lines between `-- outbox:` and `-- :outbox`, for when the outbox cannot be written. Takes the same
     /// parameters.
-    pub(super) fn alone(self) -> String {
+    pub(super) fn without_outbox(self) -> String {
         let mut in_outbox = false;
         let mut lines = Vec::new();
         for line in self.0.lines() {
@@ -169,7 +169,7 @@ impl Postgres {
         let mut prepared = None;
         let writing = async {
             let transaction = begin(&mut client).await?;
-            let row = transaction.query_typed_one(&write.statement.alone(), params).await?;
+            let row = transaction.query_typed_one(&write.statement.without_outbox(), params).await?;
             let transaction_id = field(&row, "transaction_id")?;
             let result = write.result(row, |schedule| {
                 let event = write.event.complete(schedule);
@@ -251,7 +251,7 @@ mod tests {
         for change in [schedules::CREATE, schedules::CANCEL, due::RECORD] {
             assert!(change.with_event().contains("insert into audit_outbox"));
 
-            let alone = change.alone();
+            let alone = change.without_outbox();
 
             assert!(!alone.contains("outbox"), "{alone}");
             assert!(alone.contains("feature_flag_schedules"), "{alone}");

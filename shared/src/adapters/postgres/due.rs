@@ -123,8 +123,8 @@ impl BatchRun<'_> {
         let Some((mut flags, mut batch)) = self.claim(transaction).await? else {
             return Ok(Prepared { transaction_id: None, value: Batch::default() });
         };
-        let (now, held_elsewhere) = self.read_due(transaction, &mut flags).await?;
-        batch.flags_locked += held_elsewhere;
+        let (now, flags_locked) = self.read_due(transaction, &mut flags).await?;
+        batch.flags_locked += flags_locked;
         let columns = OutcomeColumns::decided(&flags, now, self.request.reject.as_ref());
         if columns.ended.is_empty() {
             return Ok(Prepared { transaction_id: None, value: batch });
@@ -196,13 +196,13 @@ impl BatchRun<'_> {
         let mut due: HashMap<Uuid, Option<Vec<DueSchedule>>> = HashMap::new();
         for row in &rows {
             let of_flag = due.entry(field(row, "flag_id")?).or_insert_with(|| Some(Vec::new()));
-            if !field::<bool>(row, "is_held")? {
+            if !field::<bool>(row, "is_locked_by_us")? {
                 *of_flag = None;
             } else if let Some(of_flag) = of_flag {
                 of_flag.push(due_schedule(row)?);
             }
         }
-        let held_elsewhere = due.values().filter(|due| due.is_none()).count() as u64;
+        let flags_locked = due.values().filter(|due| due.is_none()).count() as u64;
         flags.retain_mut(|flag| {
             flag.due = due.remove(&flag.id.0).flatten().unwrap_or_default();
             !flag.due.is_empty()
@@ -211,7 +211,7 @@ impl BatchRun<'_> {
             claim.first = flags.first().map(|flag| (flag.id, flag.due[0].id));
         }
         let now = rows.first().map(|row| timestamp(row, "database_now")).transpose()?.flatten();
-        Ok((now.unwrap_or(Timestamp::from_postgres_micros(i64::MIN)), held_elsewhere))
+        Ok((now.unwrap_or(Timestamp::from_postgres_micros(i64::MIN)), flags_locked))
     }
 }
 
@@ -237,7 +237,7 @@ async fn record(
     params.push((context, Type::JSONB));
     params.push((&bypass_outbox, Type::BOOL));
     let row = if bypass_outbox {
-        transaction.query_typed_one(&RECORD.alone(), &params).await?
+        transaction.query_typed_one(&RECORD.without_outbox(), &params).await?
     } else {
         transaction.query_typed_one(RECORD.with_event(), &params).await?
     };

@@ -1,4 +1,5 @@
-//! Classifies PostgreSQL errors by what they mean to this service.
+//! Classifies PostgreSQL errors by what they mean to this service: a new SQLSTATE is an arm of [`classify`]. Codes are also
+//! examined in `query_error`, `schedules` (`is_flag_gone`), `audited_write` (`is_outbox_locked`) and `migrate/connect`.
 
 use thiserror::Error as ThisError;
 use tokio_postgres::Error;

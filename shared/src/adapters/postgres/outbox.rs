@@ -21,8 +21,8 @@ use crate::ports::outbox::{
 };
 use crate::ports::store_error::StoreError;
 
-const HOLD: &str = include_str!("sql/hold_events.sql");
-const HOLD_OLDEST: &str = include_str!("sql/hold_oldest_events.sql");
+const LOCK_EVENTS: &str = include_str!("sql/hold_events.sql");
+const LOCK_OLDEST_EVENTS: &str = include_str!("sql/hold_oldest_events.sql");
 const SETTLE: &str = include_str!("sql/settle_events.sql");
 const COUNT: &str = include_str!("sql/count_events.sql");
 
@@ -94,7 +94,7 @@ async fn deliver(
         Selection::These(ids) => {
             let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
             let params: [Param<'_>; 2] = [(&ids, Type::UUID_ARRAY), (&types, Type::TEXT_ARRAY)];
-            transaction.query_typed(HOLD, &params).await?
+            transaction.query_typed(LOCK_EVENTS, &params).await?
         }
         Selection::OlderThan { age, limit, except } => {
             let except: Vec<Uuid> = except.iter().map(|id| id.0).collect();
@@ -104,7 +104,7 @@ async fn deliver(
                 (&types, Type::TEXT_ARRAY),
                 (&except, Type::UUID_ARRAY),
             ];
-            transaction.query_typed(HOLD_OLDEST, &params).await?
+            transaction.query_typed(LOCK_OLDEST_EVENTS, &params).await?
         }
     }
     .iter()
@@ -134,13 +134,13 @@ async fn deliver(
             .map(|(id, _)| *id)
             .collect::<Vec<_>>()
     };
-    let (delivered, refused) = (with(DeliveryOutcome::Delivered), with(DeliveryOutcome::Refused));
+    let (delivered, refused) = (with(DeliveryOutcome::Delivered), with(DeliveryOutcome::TimestampRejected));
     let (dead, reasons): (Vec<Uuid>, Vec<String>) = ids
         .iter()
         .zip(&outcomes)
         .filter_map(|(id, outcome)| match outcome {
             DeliveryOutcome::Dead(reason) => Some((*id, reason.clone())),
-            DeliveryOutcome::Delivered | DeliveryOutcome::Kept | DeliveryOutcome::Refused => None,
+            DeliveryOutcome::Delivered | DeliveryOutcome::Kept | DeliveryOutcome::TimestampRejected => None,
         })
         .unzip();
     transaction
@@ -175,7 +175,7 @@ fn outbox_row(row: &Row) -> Result<OutboxRow, tokio_postgres::Error> {
     let RawJson(schedule) = row.try_get("schedule")?;
     let raw = format!(r#"{{"event_type":"{event_type}","context":{context},"schedule":{schedule}}}"#);
     let event = event(event_id, &event_type, context, schedule);
-    Ok(OutboxRow { event_id, refused_before: row.try_get("refused_before")?, event, raw })
+    Ok(OutboxRow { event_id, use_time_of_sending: row.try_get("refused_before")?, event, raw })
 }
 
 fn event(id: EventId, event_type: &str, context: &str, schedule: &str) -> Result<AuditEvent, BoxError> {

@@ -79,7 +79,7 @@ impl AuditOutbox for MemoryOutbox {
             .iter()
             .map(|row| OutboxRow {
                 event_id: row.id,
-                refused_before: row.refused,
+                use_time_of_sending: row.refused,
                 event: event(row),
                 raw: format!("{:?}", row.context),
             })
@@ -96,7 +96,7 @@ impl AuditOutbox for MemoryOutbox {
                     counts.delivered += 1;
                 }
                 DeliveryOutcome::Kept => {}
-                DeliveryOutcome::Refused => rows[at].refused = true,
+                DeliveryOutcome::TimestampRejected => rows[at].refused = true,
                 DeliveryOutcome::Dead(reason) => {
                     rows[at].dead = Some(reason);
                     counts.dead += 1;

@@ -17,7 +17,7 @@ due as materialized (
 select
     due.flag_id,
     due.id,
-    held.id is not null as is_held,
+    held.id is not null as is_locked_by_us,
     held.apply_by,
     held.updates,
     now() as database_now
