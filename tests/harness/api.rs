@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::cloudwatch::CloudWatch;
-use crate::database::Database;
+use crate::database::{Database, as_role};
 use crate::gateway::{Request, Response};
 use crate::lambda::{Env, Function, Invocation, Launch};
 use crate::logs::{ACCESS_KEY_ID, LogGroup, Logs, REGION, SECRET_ACCESS_KEY};
@@ -28,6 +28,14 @@ pub const ENDPOINTS: [(&str, &str, &str); 3] = [
 /// All functions.
 pub const FUNCTIONS: [&str; 5] =
     ["create-schedule", "list-schedules", "cancel-schedule", "schedule-processor", "migrate"];
+/// The database role of each function of a deployment.
+pub const ROLES: [(&str, &str); FUNCTIONS.len()] = [
+    ("create-schedule", "flag_schedules_api"),
+    ("list-schedules", "flag_schedules_reader"),
+    ("cancel-schedule", "flag_schedules_api"),
+    ("schedule-processor", "flag_schedules_processor"),
+    ("migrate", "flag_schedules_migrate"),
+];
 /// The functions that write audit events, each to a stream of its name.
 pub const AUDITING: [&str; 3] = ["create-schedule", "cancel-schedule", "schedule-processor"];
 
@@ -86,6 +94,14 @@ impl Setup {
     pub fn env(mut self, function: &str, name: &str, value: Option<&str>) -> Self {
         self.env.insert((function.to_owned(), name.to_owned()), value.map(str::to_owned));
         self
+    }
+
+    /// Every function signs in with its own role, at the service's address.
+    #[must_use]
+    pub fn as_roles(self, url: &str) -> Self {
+        ROLES.iter().fold(self, |setup, (function, role)| {
+            setup.env(function, "DATABASE_URL", Some(&as_role(url, role)))
+        })
     }
 
     /// How one function is run, other than usual.
