@@ -23,8 +23,8 @@ mod warm;
 use table::Table;
 
 /// What there is to measure, in the order of the table.
-const SUBJECTS: [&str; 10] =
-    ["tick", "wide", "history", "pages", "cold", "warm", "round-trips", "flush", "outage", "size"];
+const SUBJECTS: [&str; 11] =
+    ["tick", "guards", "wide", "history", "pages", "cold", "warm", "round-trips", "flush", "outage", "size"];
 
 /// The arguments are the subjects to measure; all of them by default. One thread, as a function has: the handlers that
 /// run in this process and the clients that are their floors run on it alike. The servers of the harness have their own.
@@ -52,6 +52,7 @@ async fn main() {
 async fn measure(subject: &str, table: &mut Table) {
     match subject {
         "tick" => tick::measure(table, &[100, 1_000, 10_000, 100_000]).await,
+        "guards" => tick::measure_guards(table, 10_000).await,
         "wide" => tick::measure_wide(table, &[1_700, 5_000]).await,
         "history" => history::measure(table).await,
         "pages" => pages::measure(table).await,

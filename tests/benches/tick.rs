@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use harness::api::{Api, tick_event};
+use harness::database::Database;
 use harness::lambda::Launch;
 use tokio_postgres::Client;
 
@@ -82,6 +83,46 @@ pub async fn measure(table: &mut Table, sizes: &[usize]) {
             (size >= 1_000).then_some(2.0),
         );
     }
+}
+
+/// The guards of the schema, which bind the processor's role: with them and without.
+const WITHOUT_GUARDS: &str =
+    "alter table feature_flag_schedules disable trigger user; alter table audit_outbox disable trigger user;
+    alter table audit_outbox disable row level security";
+const WITH_GUARDS: &str =
+    "alter table feature_flag_schedules enable trigger user; alter table audit_outbox enable trigger user;
+    alter table audit_outbox enable row level security";
+/// How often: the difference is small.
+const GUARD_ROUNDS: usize = 7;
+
+/// Measures the same tick with and without the guards, alternately, as the deployment's role.
+pub async fn measure_guards(table: &mut Table, size: usize) {
+    let database = Database::migrated().await;
+    database.grant_to_roles().await;
+    let url = database.url();
+    let api = Api::with().as_roles(&url).database(database).start().await;
+    let client = api.database.connect().await;
+    let processor = Launch::of("schedule-processor")
+        .env(api.env("schedule-processor").set("AWS_ENDPOINT_URL", NOBODY))
+        .timeout(Duration::from_secs(300))
+        .start()
+        .await
+        .expect("the processor");
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for round in 0..=GUARD_ROUNDS {
+        for (guards, durations) in [(WITH_GUARDS, &mut with), (WITHOUT_GUARDS, &mut without)] {
+            client.batch_execute(guards).await.expect("the owner may");
+            fill(&client, size).await;
+            let report = processor.invoke(&tick_event()).await.value();
+            assert_eq!(report["applied"], size, "{report:#}");
+            // The first round warms up.
+            if round > 0 {
+                durations.push(Duration::from_millis(report["applying_ms"].as_u64().expect("a duration")));
+            }
+        }
+    }
+    let what = format!("tick, {size} due on as many flags, guarded");
+    table.compare(&what, &with, ("without guards", &without), Some(1.1));
 }
 
 /// The deployed function's memory limit leaves this much to a tick; the rest is for the operating system.

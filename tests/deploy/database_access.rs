@@ -12,6 +12,7 @@ fn role_of(function: &str) -> (&'static str, &'static str) {
     match function {
         "schedule-processor" => ("flag_schedules_processor", "flags/processor"),
         "migrate" => ("flag_schedules_migrate", "flags/migrate"),
+        "list-schedules" => ("flag_schedules_reader", "flags/reader"),
         _ => ("flag_schedules_api", "flags/api"),
     }
 }
@@ -43,6 +44,24 @@ fn with_secrets_every_function_reads_the_url_of_its_own_role() {
         assert_eq!(variables.get("DATABASE_AUTH"), None, "{function}");
         let reference = format!("{{{{resolve:secretsmanager:{}:SecretString:url}}}}", role_of(function).1);
         assert_eq!(text(variables["DATABASE_URL"]), reference, "{function}");
+    }
+}
+
+/// As in a stack of an earlier release, before the reader is created.
+#[test]
+fn without_a_reader_the_function_that_lists_signs_in_as_the_api() {
+    for (function, role, secret) in [
+        ("list-schedules", "flag_schedules_api", "flags/api"),
+        ("migrate", "flag_schedules_migrate", "flags/migrate"),
+    ] {
+        let by_iam = deployed(&["DatabaseReaderUser="]);
+        let by_secret = deployed(&[&BY_SECRET[..], &["DatabaseReaderSecret="]].concat());
+
+        let url = text(by_iam.variables(function)["DATABASE_URL"]);
+        assert!(url.starts_with(&format!("postgres://{role}@")), "{function}: {url}");
+        let url = text(by_secret.variables(function)["DATABASE_URL"]);
+        assert_eq!(url, format!("{{{{resolve:secretsmanager:{secret}:SecretString:url}}}}"), "{function}");
+        assert_eq!(by_secret.broken_rules, Vec::<String>::new());
     }
 }
 

@@ -12,18 +12,20 @@ use super::template::list;
 use super::{output_as_json, text};
 
 /// The least that a deployment has to say: a database by IAM, keys by URL, no VPC.
-const LEAST: [&str; 6] = [
+const LEAST: [&str; 7] = [
     "AuthIssuer=https://id.example.test",
     "AuthAudience=flag-admin",
     "AuthJwksUrl=https://id.example.test/jwks.json",
     "DatabaseHost=db.example.test",
     "DatabaseName=flags",
     "DatabaseResourceId=db-ABCDEFGH",
+    "DatabaseReaderUser=flag_schedules_reader",
 ];
 /// The same by secrets.
-pub const BY_SECRET: [&str; 7] = [
+pub const BY_SECRET: [&str; 8] = [
     "DatabaseAuthentication=secret",
     "DatabaseApiSecret=flags/api",
+    "DatabaseReaderSecret=flags/reader",
     "DatabaseProcessorSecret=flags/processor",
     "DatabaseMigrateSecret=flags/migrate",
     "DatabaseHost=",

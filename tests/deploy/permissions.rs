@@ -50,6 +50,7 @@ fn expected(function: &str, iam: bool) -> Leave {
         let user = match function {
             "schedule-processor" => "processor",
             "migrate" => "migrate",
+            "list-schedules" => "reader",
             _ => "api",
         };
         let role = format!("arn:aws:rds-db:{ACCOUNT}:dbuser:db-ABCDEFGH/flag_schedules_{user}");

@@ -1,5 +1,5 @@
-//! A service of its own for a series of cases: database, proxy, CloudWatch Logs and one process of each function, all of
-//! them reused, and the faults put in and taken out.
+//! A service of its own for a series of cases: database, proxy, CloudWatch Logs and one process of each function with the
+//! database role of its own, all of them reused, and the faults put in and taken out.
 
 use std::time::{Duration, Instant};
 
@@ -47,14 +47,15 @@ pub struct Lane {
 impl Lane {
     pub async fn start() -> Self {
         let database = Database::migrated().await;
+        database.grant_to_roles().await;
         let admin = database.connect_as_superuser().await;
         admin.batch_execute(&format!("{RAISE}; {CONTROL}")).await.unwrap();
         let holder = database.connect_as_superuser().await;
         let interceptor = Interceptor::before(&database).await;
         let cloudwatch = CloudWatch::start().await;
-        let (direct, url) = (database.url(), interceptor.url());
+        let direct = database.url_as("flag_schedules_api");
         let setup = Api::with().cloudwatch(&cloudwatch).database(database);
-        let api = setup.env_everywhere("DATABASE_URL", Some(&url)).start().await;
+        let api = setup.as_roles(&interceptor.url()).start().await;
         let env = api.env("create-schedule").set("DATABASE_URL", direct);
         let writer = checked("create-schedule").env(env).refuse_extensions(500).start().await.unwrap();
         let token = api.admin();
@@ -158,7 +159,8 @@ impl Lane {
                     self.admin.batch_execute(sql).await.unwrap();
                 }
                 Fault::OutboxRefused => {
-                    let sql = "revoke insert on audit_outbox from flag_schedules";
+                    let sql =
+                        "revoke insert on audit_outbox from flag_schedules_api, flag_schedules_processor";
                     self.admin.batch_execute(sql).await.unwrap();
                 }
                 Fault::LogsSlow => self.cloudwatch.slow_down(Duration::from_secs(3)),
@@ -180,7 +182,10 @@ impl Lane {
             let sql = match fault {
                 Fault::Trigger(..) => "delete from faults.armed",
                 Fault::OutboxMissing => "alter table audit_outbox_away rename to audit_outbox",
-                Fault::OutboxRefused => "grant insert on audit_outbox to flag_schedules",
+                Fault::OutboxRefused => {
+                    "grant insert (event_id, event_type, context, schedule) on audit_outbox
+                     to flag_schedules_api, flag_schedules_processor"
+                }
                 _ => continue,
             };
             self.admin.batch_execute(sql).await.unwrap();

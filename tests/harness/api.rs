@@ -8,14 +8,14 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::cloudwatch::CloudWatch;
-use crate::database::Database;
+use crate::database::{Database, as_role};
 use crate::gateway::{Request, Response};
 use crate::lambda::{Env, Function, Invocation, Launch};
 use crate::logs::{ACCESS_KEY_ID, LogGroup, Logs, REGION, SECRET_ACCESS_KEY};
 use crate::tokens::{AUDIENCE, ISSUER, Keys, Token};
 use crate::{audit_events, clock, openapi, settings};
 
-pub use local_stack::endpoints::{AUDITING, ENDPOINTS, FUNCTIONS, SCHEDULE, SCHEDULES};
+pub use local_stack::endpoints::{AUDITING, ENDPOINTS, FUNCTIONS, ROLES, SCHEDULE, SCHEDULES};
 
 /// How long anything may take that is not the subject of a test.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -69,6 +69,14 @@ impl Setup {
     pub fn env(mut self, function: &str, name: &str, value: Option<&str>) -> Self {
         self.env.insert((function.to_owned(), name.to_owned()), value.map(str::to_owned));
         self
+    }
+
+    /// Every function signs in with its own role, at the service's address.
+    #[must_use]
+    pub fn as_roles(self, url: &str) -> Self {
+        ROLES.iter().fold(self, |setup, (function, role)| {
+            setup.env(function, "DATABASE_URL", Some(&as_role(url, role)))
+        })
     }
 
     /// How one function is run, other than usual.

@@ -10,6 +10,8 @@ use crate::proxy::Proxy;
 use crate::{background, postgres, settings};
 use common::error::{Doing, Result};
 
+const GRANTS: &str = include_str!("../../migrations/roles/grants.sql");
+
 /// A database that is dropped when this is dropped, whoever is still connected.
 #[derive(Debug)]
 pub struct Database {
@@ -33,6 +35,12 @@ impl Database {
     /// A database without tables on a server that may come to harm.
     pub async fn empty_on(server: &Server) -> Self {
         Self::create_on(&server.url("postgres"), &server.service_url("postgres"), "").await
+    }
+
+    /// One that is there already; it is dropped with this, if its server still answers.
+    pub fn existing(superuser_url: &str, url: &str) -> Self {
+        let name = url.rsplit_once('/').map_or("", |(_, name)| name).to_owned();
+        Self { superuser_url: superuser_url.to_owned(), url: url.to_owned(), name }
     }
 
     async fn create(from: &str) -> Self {
@@ -60,7 +68,17 @@ impl Database {
 
     /// Its address for one of a deployment's roles, `flag_schedules_api` for instance.
     pub fn url_as(&self, role: &str) -> String {
-        self.url().replacen(&format!("//{}:", postgres::SERVICE_ROLE), &format!("//{role}:"), 1)
+        as_role(&self.url(), role)
+    }
+
+    /// Gives the roles of a deployment their privileges, as `migrate` does where `roles.sql` has been run.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub async fn grant_to_roles(&self) {
+        let roles = postgres::DEPLOYED_ROLES.join(", ");
+        let sql = format!("grant connect on database {} to {roles}; {GRANTS}", self.name);
+        self.connect_as_superuser().await.batch_execute(&sql).await.expect("the grants fit the schema");
     }
 
     /// A network of its own before it, and its address through that.
@@ -119,6 +137,11 @@ impl Drop for Database {
             let _ = tokio::time::timeout(Duration::from_secs(60), administer(&server, &sql)).await;
         });
     }
+}
+
+/// The service's address for one of a deployment's roles, which all have the same password here.
+pub fn as_role(url: &str, role: &str) -> String {
+    url.replacen(&format!("//{}:", postgres::SERVICE_ROLE), &format!("//{role}:"), 1)
 }
 
 async fn administer(server: &str, sql: &str) -> Result<()> {

@@ -15,8 +15,9 @@ use local_stack::scratch::{Scratch, own, unprivileged_user};
 use tokio::net::TcpStream;
 
 /// Who may come through it, all with the password of the database's URL.
-const USERS: [&str; 4] =
-    [postgres::SERVICE_ROLE, "flag_schedules_migrate", "flag_schedules_api", "flag_schedules_processor"];
+fn users() -> impl Iterator<Item = &'static str> {
+    [postgres::SERVICE_ROLE].into_iter().chain(postgres::DEPLOYED_ROLES)
+}
 
 /// A running PgBouncer. Dropping it stops it.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl PgBouncer {
         let scratch = Scratch::create(user)?;
         for _ in 0..10 {
             let own_port = postgres::free_port()?;
-            let users = USERS.map(|user| format!("\"{user}\" \"{password}\"\n")).concat();
+            let users: String = users().map(|user| format!("\"{user}\" \"{password}\"\n")).collect();
             write(&scratch.path().join("users"), &users, user)?;
             let folder = scratch.path().display();
             let ini = format!(

@@ -10,7 +10,7 @@ mod failing;
 mod line_endings;
 mod out_of_time;
 mod pooled;
-mod schema;
+pub(crate) mod schema;
 mod shapes;
 mod strangers;
 mod unusable;

@@ -113,8 +113,8 @@ async fn a_table_that_was_changed_after_it_was_migrated_is_refused() {
     execute(&client, "drop schema public cascade; create schema public").await;
     run(&migrate).await;
     let later = "alter table feature_flags alter rollout_percentage type bigint;
-                 alter table audit_outbox drop dead_reason, alter context type text, alter written_at drop default;
-                 alter table feature_flag_schedules alter status drop default, drop reason";
+                 alter table audit_outbox drop dead_reason, alter refused_at type timestamp, alter written_at drop default;
+                 alter table feature_flag_schedules alter status drop default, drop reason cascade";
     execute(&client, later).await;
     let before = schema::dump(&client).await;
 
@@ -123,7 +123,7 @@ async fn a_table_that_was_changed_after_it_was_migrated_is_refused() {
     let said = sentences(&told);
     for expected in [
         "feature_flags.rollout_percentage is bigint not null, but must be integer",
-        "audit_outbox.context is text not null, but must be jsonb not null",
+        "audit_outbox.refused_at is timestamp without time zone, but must be timestamp with time zone",
         "audit_outbox.dead_reason is missing, but must be text",
     ] {
         assert!(said.contains(&expected), "{expected} is not in: {told}");
@@ -131,7 +131,7 @@ async fn a_table_that_was_changed_after_it_was_migrated_is_refused() {
     assert_eq!(schema::dump(&client).await, before);
     // What only shows once the migrations have run.
     execute(&client, "alter table feature_flags alter rollout_percentage type integer").await;
-    execute(&client, "alter table audit_outbox add dead_reason text, alter context type jsonb using '{}'")
+    execute(&client, "alter table audit_outbox add dead_reason text, alter refused_at type timestamptz")
         .await;
     let told = refusal(&migrate).await;
     let expected = [

@@ -3,10 +3,10 @@
 use harness::database::Database;
 use tokio_postgres::Client;
 
-use super::{API, MIGRATE, PROCESSOR, connect_as, deployed};
+use super::{API, MIGRATE, PROCESSOR, READER, connect_as, deployed};
 
-/// What neither of the roles at run time may do.
-const TO_BOTH: &[&str] = &[
+/// What none of the roles at run time may do.
+const TO_ALL: &[&str] = &[
     // The schema.
     "drop table feature_flag_schedules",
     "drop table audit_outbox",
@@ -122,6 +122,8 @@ async fn assert_forbidden(role: &str, statements: impl IntoIterator<Item = &'sta
     let superuser = database.connect_as_superuser().await;
     let before = rows(&superuser).await;
     let client = connect_as(&database, role).await;
+    // A default of the reader, which it could change itself.
+    client.batch_execute("set default_transaction_read_only = off").await.unwrap();
     let mut faults = Vec::new();
     for statement in statements {
         // `create database` cannot run in a transaction; it is not to be run at all.
@@ -147,12 +149,24 @@ async fn assert_forbidden(role: &str, statements: impl IntoIterator<Item = &'sta
 
 #[tokio::test]
 async fn the_role_of_the_api_may_do_nothing_else() {
-    assert_forbidden(API, TO_BOTH.iter().chain(TO_API)).await;
+    assert_forbidden(API, TO_ALL.iter().chain(TO_API)).await;
 }
 
 #[tokio::test]
 async fn the_role_of_the_processor_may_do_nothing_else() {
-    assert_forbidden(PROCESSOR, TO_BOTH.iter().chain(TO_PROCESSOR)).await;
+    assert_forbidden(PROCESSOR, TO_ALL.iter().chain(TO_PROCESSOR)).await;
+}
+
+#[tokio::test]
+async fn the_role_of_the_reader_may_do_nothing_else() {
+    const TO_READER: &[&str] = &[
+        "update audit_outbox set dead_at = now()",
+        "delete from audit_outbox",
+        "insert into audit_outbox (event_id, event_type, context, schedule) values (gen_random_uuid(), '', '{}', '{}')",
+        "select id from feature_flag_schedules for key share",
+        "update feature_flag_schedules set status = 'cancelled'",
+    ];
+    assert_forbidden(READER, TO_ALL.iter().chain(TO_API).chain(TO_PROCESSOR).chain(TO_READER)).await;
 }
 
 #[tokio::test]

@@ -9,13 +9,15 @@ use harness::settings::workspace;
 use serde_json::json;
 use tokio_postgres::Client;
 
-use super::{API, MIGRATE, ONE_AT_A_TIME, PROCESSOR, run_file};
+use super::{API, MIGRATE, ONE_AT_A_TIME, PROCESSOR, READER, run_file};
 
 /// All that the file makes: roles, memberships, their settings, and who may what in the database and its schema.
 async fn made(client: &Client) -> String {
     let sql = "select concat_ws(E'\\n',
         (select string_agg(concat_ws(' ', r.rolname, r.rolsuper, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolbypassrls,
-            r.rolreplication, (select s.setconfig from pg_db_role_setting s where s.setrole = r.oid)), E'\\n' order by r.rolname)
+            r.rolreplication, (select s.setconfig from pg_db_role_setting s where s.setrole = r.oid and s.setdatabase = 0),
+            (select s.setconfig from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase
+                where s.setrole = r.oid and d.datname = current_database())), E'\\n' order by r.rolname)
             from pg_roles r where r.rolname like 'flag\\_schedules\\_%'),
         (select string_agg(concat_ws(' ', m.roleid::regrole, m.member::regrole), E'\\n' order by 1)
             from pg_auth_members m where m.roleid::regrole::text like 'flag\\_schedules%'),
@@ -35,8 +37,9 @@ async fn running_the_file_again_changes_nothing() {
 
     assert_eq!(made(&superuser).await, once);
     // Whatever the default of the database is.
-    assert_eq!(once.matches("default_transaction_isolation=read committed").count(), 3, "{once}");
-    for role in [API, PROCESSOR, MIGRATE] {
+    assert_eq!(once.matches("default_transaction_isolation=read committed").count(), 4, "{once}");
+    assert_eq!(once.matches("{\"search_path=public, pg_temp\"}").count(), 4, "{once}");
+    for role in [API, PROCESSOR, READER, MIGRATE] {
         assert!(
             once.contains(&format!("{role} f f f t f f {{lock_timeout=")),
             "{role} is a plain role that logs in: {once}"
@@ -49,8 +52,7 @@ async fn running_the_file_again_changes_nothing() {
 async fn a_master_user_that_is_no_superuser_can_run_it_with_psql() {
     let mut server = Server::start(Options { careless: true, ..Options::default() }).await.unwrap();
     let superuser = connect(&server.url("postgres")).await.unwrap();
-    let fresh =
-        format!("drop owned by {API}, {PROCESSOR}, {MIGRATE}; drop role {API}, {PROCESSOR}, {MIGRATE}");
+    let fresh = format!("drop owned by {0}; drop role {0}", [API, PROCESSOR, READER, MIGRATE].join(", "));
     superuser.batch_execute(&fresh).await.unwrap();
     let password = "only-on-this-server";
     let master = format!("create role master login createrole createdb password '{password}'");
@@ -66,10 +68,10 @@ async fn a_master_user_that_is_no_superuser_can_run_it_with_psql() {
     let migrate = Function::start("migrate", Env::new().set("DATABASE_URL", url(MIGRATE))).await.unwrap();
     migrate.invoke(&json!({})).await.value();
 
-    let sql = "select has_table_privilege($1, 'audit_outbox', 'delete')";
+    let sql = "select has_table_privilege($1, 'audit_outbox', $2)";
     let superuser = connect(&server.url("flags")).await.unwrap();
-    for role in [API, PROCESSOR] {
-        assert!(superuser.query_one(sql, &[&role]).await.unwrap().get::<_, bool>(0), "{role}");
+    for (role, privilege) in [(API, "delete"), (PROCESSOR, "delete"), (READER, "select")] {
+        assert!(superuser.query_one(sql, &[&role, &privilege]).await.unwrap().get::<_, bool>(0), "{role}");
     }
     server.stop(Stop::Immediate).await;
 }
@@ -91,6 +93,50 @@ async fn tables_of_somebody_else_are_told_with_what_to_do() {
         assert!(warnings.contains(&hint), "expected {hint:?} in: {warnings}");
     }
     assert_eq!(silence, "");
+}
+
+#[tokio::test]
+async fn temporary_tables_come_last_in_whatever_search_path_there_is() {
+    let database = Database::empty().await;
+    let superuser = database.connect_as_superuser().await;
+    let (name, schema) = (database.name(), "flags, public");
+    let before = format!(
+        "alter database {name} set search_path = {schema};
+         alter role {PROCESSOR} in database {name} set search_path = public, pg_temp;
+         alter role {READER} in database {name} set search_path = flags"
+    );
+    superuser.batch_execute(&before).await.unwrap();
+
+    run_file(&superuser).await;
+    run_file(&superuser).await;
+
+    for (role, path) in [
+        (API, "flags, public, pg_temp"),
+        (MIGRATE, "flags, public, pg_temp"),
+        (PROCESSOR, "public, pg_temp"),
+        (READER, "flags, pg_temp"),
+    ] {
+        let client = connect(&database.url_as(role)).await.unwrap();
+        let row = client.query_one("show search_path", &[]).await.unwrap();
+        assert_eq!(row.get::<_, &str>(0), path, "{role}");
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_is_open_to_everybody_is_told() {
+    let database = Database::empty().await;
+    let superuser = database.connect_as_superuser().await;
+    superuser.batch_execute("grant create on schema public to public").await.unwrap();
+
+    let turn = ONE_AT_A_TIME.lock().await;
+    let warnings = psql(&database.superuser_url()).await;
+    drop(turn);
+
+    assert!(
+        warnings.contains("every user of this database may create objects in the schema public"),
+        "{warnings}"
+    );
+    assert!(warnings.contains("revoke create on schema public from public"), "{warnings}");
 }
 
 /// Runs the file with psql; gives what it says beside the results.

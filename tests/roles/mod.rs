@@ -4,10 +4,14 @@
 //! here, database by database.
 
 mod forbidden;
+mod guards;
 mod master;
+mod misuse;
+mod strangers;
+mod upgrade;
 mod work;
 
-use harness::api::{Api, Setup};
+use harness::api::Api;
 use harness::database::Database;
 use harness::lambda::{Env, Function, Invocation};
 use harness::postgres::{self, ROLES};
@@ -18,15 +22,7 @@ use tokio_postgres::Client;
 const MIGRATE: &str = "flag_schedules_migrate";
 const API: &str = "flag_schedules_api";
 const PROCESSOR: &str = "flag_schedules_processor";
-
-/// Which function comes as which role.
-const FUNCTIONS: [(&str, &str); 5] = [
-    ("create-schedule", API),
-    ("list-schedules", API),
-    ("cancel-schedule", API),
-    ("schedule-processor", PROCESSOR),
-    ("migrate", MIGRATE),
-];
+const READER: &str = "flag_schedules_reader";
 
 /// Two sessions that alter the same role at the same moment get in each other's way.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -54,11 +50,8 @@ async fn service(database: Database) -> Api {
     let superuser = database.connect_as_superuser().await;
     let open = format!("grant all on all tables in schema public to {}", postgres::SERVICE_ROLE);
     superuser.batch_execute(&open).await.unwrap();
-    let urls = FUNCTIONS.map(|(function, role)| (function, database.url_as(role)));
-    let setup = urls
-        .iter()
-        .fold(Api::with(), |setup: Setup, (function, url)| setup.env(function, "DATABASE_URL", Some(url)));
-    setup.database(database).start().await
+    let url = database.url();
+    Api::with().as_roles(&url).database(database).start().await
 }
 
 /// A database as a first deployment leaves it.

@@ -4,11 +4,11 @@ use harness::api::Api;
 use harness::database::Database;
 use serde_json::json;
 
-use super::{API, MIGRATE, PROCESSOR, connect_as, deployed, migrate, run_file, service};
+use super::{API, MIGRATE, PROCESSOR, READER, connect_as, deployed, migrate, run_file, service};
 use crate::support::{A_MOMENT, of_type, only, text, turn_on, with_updates};
 
 /// Does everything that the functions do: create with a key and again, list, cancel, apply, fail, sweep.
-async fn do_all(api: &Api) {
+pub async fn do_all(api: &Api) {
     let token = api.admin();
     let request =
         harness::api::create_request("a", "", &turn_on()).bearer(&token).header("idempotency-key", "k");
@@ -74,7 +74,8 @@ const ADOPTED: &str = "
     create table feature_flag_schedules (
         id uuid primary key default gen_random_uuid(), flag_id uuid not null references feature_flags on delete cascade,
         scheduled_at timestamptz not null, status text not null default 'pending', updates jsonb not null,
-        retry_count integer not null default 0, applied_at timestamptz, error_message text,
+        retry_count integer not null default 0, error_message text default '', applied_at timestamptz(0),
+        failed_at timestamptz(0), cancelled_at timestamptz(0), cancelled_by varchar(300) default '',
         created_at timestamptz not null default now(), updated_at timestamptz not null default now()
     )";
 
@@ -101,7 +102,7 @@ async fn on_tables_of_another_owner_it_works_once_that_owner_has_let_migrate_in(
     let theirs = "select count(*) from pg_class where relowner = $1::text::regrole and relkind = 'r'";
     let tables: i64 = superuser.query_one(theirs, &[&owner]).await.unwrap().get(0);
     assert_eq!(tables, 2, "their tables stay theirs");
-    for role in [API, PROCESSOR] {
+    for role in [API, PROCESSOR, READER] {
         let client = connect_as(&api.database, role).await;
         let refused = client.batch_execute("select secret_note from feature_flags").await.unwrap_err();
         assert_eq!(refused.code().map(|code| code.code()), Some("42501"), "{role}: {refused:?}");
@@ -124,9 +125,11 @@ async fn an_event_that_can_never_be_delivered_is_marked_dead_and_kept() {
     let row = superuser.query_one(sql, &[]).await.unwrap();
     assert!(row.get::<_, bool>(0), "{row:?}");
     assert!(row.get::<_, &str>(1).contains("missing field"), "{row:?}");
-    // The API's functions have the same rights, for what they deliver themselves.
+    // The API's functions have the same rights, for what they have written themselves.
     let client = connect_as(&api.database, API).await;
     let mark = "update audit_outbox set refused_at = now(), dead_at = now(), dead_reason = 'a test'";
+    assert_eq!(client.execute(mark, &[]).await.unwrap(), 0);
+    superuser.execute("update audit_outbox set written_by = $1", &[&API]).await.unwrap();
     assert_eq!(client.execute(mark, &[]).await.unwrap(), 1);
     assert_eq!(client.execute("delete from audit_outbox", &[]).await.unwrap(), 1);
 }
@@ -180,6 +183,7 @@ async fn the_limits_of_the_roles_are_in_force_and_nest() {
     for (role, expected) in [
         (API, [2_000, 4_000, 10_000]),
         (PROCESSOR, [2_000, 5_000, 10_000]),
+        (READER, [2_000, 4_000, 10_000]),
         (MIGRATE, [1_000, 50_000, 60_000]),
     ] {
         let client = connect_as(&database, role).await;
@@ -191,6 +195,9 @@ async fn the_limits_of_the_roles_are_in_force_and_nest() {
 
         assert_eq!(limits, expected, "{role}");
         assert!(limits[0] < limits[1], "{role} waits for a lock for less time than a statement may take");
-        assert!(role != API || u128::try_from(limits[1]).unwrap() < service_limit, "{role}: {limits:?}");
+        assert!(
+            ![API, READER].contains(&role) || u128::try_from(limits[1]).unwrap() < service_limit,
+            "{role}: {limits:?}"
+        );
     }
 }

@@ -14,3 +14,11 @@ pub const FUNCTIONS: [&str; 5] =
     ["create-schedule", "list-schedules", "cancel-schedule", "schedule-processor", "migrate"];
 /// The functions that write audit events, each to a stream of its name.
 pub const AUDITING: [&str; 3] = ["create-schedule", "cancel-schedule", "schedule-processor"];
+/// The database role of each function of a deployment.
+pub const ROLES: [(&str, &str); FUNCTIONS.len()] = [
+    ("create-schedule", "flag_schedules_api"),
+    ("list-schedules", "flag_schedules_reader"),
+    ("cancel-schedule", "flag_schedules_api"),
+    ("schedule-processor", "flag_schedules_processor"),
+    ("migrate", "flag_schedules_migrate"),
+];

@@ -24,10 +24,13 @@ use common::{background, settings};
 /// The role that the service uses; it owns its databases and is no superuser.
 pub const SERVICE_ROLE: &str = "flag_schedules";
 
-/// The roles of a deployment, one for each kind of function, and their limits. Idempotent.
+/// The roles of a deployment, one for each kind of function.
+pub const DEPLOYED_ROLES: [&str; 4] =
+    ["flag_schedules_migrate", "flag_schedules_api", "flag_schedules_processor", "flag_schedules_reader"];
+/// The file that creates them, with their limits. Idempotent.
 pub const ROLES: &str = include_str!("../../../../migrations/roles/roles.sql");
 /// What follows it here. The one role of the local stack, whose functions share one address, has the limits of those that
-/// answer requests; the others get a password.
+/// answer requests, and their search path; the others get a password.
 const AFTER_ROLES: &str = "do $$
     declare setting text;
     begin
@@ -36,7 +39,8 @@ const AFTER_ROLES: &str = "do $$
         loop
             execute format('alter role flag_schedules set %I = %L', split_part(setting, '=', 1), split_part(setting, '=', 2));
         end loop;
-    end $$";
+    end $$;
+    alter role flag_schedules set search_path = public, pg_temp";
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -137,7 +141,7 @@ impl Server {
         let client = connect(&self.url("postgres")).await?;
         let mut sql =
             format!("create role {SERVICE_ROLE} login password '{}'; {ROLES}; {AFTER_ROLES};", self.password);
-        for role in ["flag_schedules_migrate", "flag_schedules_api", "flag_schedules_processor"] {
+        for role in DEPLOYED_ROLES {
             sql.push_str(&format!("alter role {role} password '{}';", self.password));
         }
         client.batch_execute(&sql).await.doing(|| "cannot create the service's roles".to_owned())
@@ -158,6 +162,11 @@ impl Server {
     /// The service's URL of a database.
     pub fn service_url(&self, database: &str) -> String {
         format!("postgres://{SERVICE_ROLE}:{}@127.0.0.1:{}/{database}", self.password, self.port)
+    }
+
+    /// The password of all roles.
+    pub fn password(&self) -> &str {
+        &self.password
     }
 
     pub fn port(&self) -> u16 {

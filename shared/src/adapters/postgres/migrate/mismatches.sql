@@ -36,7 +36,8 @@ required (relation, name, types, words, nulls, added, omitted) as (values
     ('audit_outbox', 'written_at', '{timestamptz}', 'timestamp with time zone', 'never', false, true),
     ('audit_outbox', 'refused_at', '{timestamptz}', 'timestamp with time zone', 'allowed', false, false),
     ('audit_outbox', 'dead_at', '{timestamptz}', 'timestamp with time zone', 'allowed', false, false),
-    ('audit_outbox', 'dead_reason', '{text}', 'text', 'allowed', false, false)
+    ('audit_outbox', 'dead_reason', '{text}', 'text', 'allowed', false, false),
+    ('audit_outbox', 'written_by', '{text}', 'text', 'allowed', true, true)
 ),
 relation as (
     select

@@ -4,7 +4,7 @@ with
 flag as (
     select id, flag_key, environment
     from feature_flags
-    where flag_key = $1 and environment = $2
+    where flag_key operator(pg_catalog.=) $1 and environment operator(pg_catalog.=) $2
 ),
 -- The schedule, locked. After waiting for another transaction, this is the row as that one left it; a plain read next to
 -- the update would still see the row as it was before.
@@ -19,7 +19,12 @@ found as (
 ),
 cancelled as (
     update feature_flag_schedules s
-    set status = 'cancelled', cancelled_at = now(), cancelled_by = $4, cancel_reason = $5, updated_at = now()
+    set
+        status = 'cancelled',
+        cancelled_at = pg_catalog.now(),
+        cancelled_by = $4,
+        cancel_reason = $5,
+        updated_at = pg_catalog.now()
     from found
     where s.id = found.id and found.status = 'pending'
     returning
@@ -52,8 +57,8 @@ select
     -- :outbox
     and (
         select found.status = 'cancelled' and found.cancelled_by = $4 and found.cancel_reason is not distinct from $5
-            and found.cancelled_at > now() - interval '30 seconds'
+            and found.cancelled_at > pg_catalog.now() - interval '30 seconds'
         from found
     ) as cancelled_before,
     -- Evaluated last, after the change, so that the transaction has an id.
-    pg_current_xact_id_if_assigned()::text as transaction_id
+    pg_catalog.pg_current_xact_id_if_assigned()::text as transaction_id

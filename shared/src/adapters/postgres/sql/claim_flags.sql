@@ -6,7 +6,7 @@ due as (
     select s.flag_id, s.scheduled_at, coalesce(s.created_at, '-infinity') as created_at, s.id
     from feature_flag_schedules s
     where s.status = 'pending'
-        and s.scheduled_at <= now()
+        and s.scheduled_at <= pg_catalog.now()
         and ($1::timestamptz is null or (s.scheduled_at, coalesce(s.created_at, '-infinity'), s.id) > ($1, $2, $3))
         and s.flag_id <> all ($5::uuid[])
     order by s.scheduled_at, coalesce(s.created_at, '-infinity'), s.id
@@ -14,7 +14,7 @@ due as (
 ),
 -- Signals to other ticks, for the duration of the transaction, that this one ($7) is working.
 working as materialized (
-    select pg_try_advisory_xact_lock_shared($6, $7) as is_told
+    select pg_catalog.pg_try_advisory_xact_lock_shared($6, $7) as is_told
 ),
 reached as (
     select due.scheduled_at, due.created_at, due.id
@@ -42,8 +42,8 @@ select
     reached.scheduled_at,
     reached.created_at,
     reached.id,
-    (select count(*) from due) as schedules_seen,
-    (select count(*) from wanted) as flags_seen,
+    (select pg_catalog.count(*) from due) as schedules_seen,
+    (select pg_catalog.count(*) from wanted) as flags_seen,
     claimed.id as flag_id,
     claimed.enabled,
     claimed.rollout_percentage

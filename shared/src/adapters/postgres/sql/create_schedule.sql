@@ -4,7 +4,7 @@ with
 flag as (
     select id, flag_key, environment
     from feature_flags
-    where flag_key = $1 and environment = $2
+    where flag_key operator(pg_catalog.=) $1 and environment operator(pg_catalog.=) $2
 ),
 -- What an earlier attempt of this request stored, if its response was lost ($12).
 stored_before as (
@@ -22,7 +22,7 @@ created as (
     from flag
     where not exists (select from stored_before)
         and (
-            ($4 > now() and $4 <= now() + interval '8784 hours')
+            ($4 > pg_catalog.now() and $4 <= pg_catalog.now() + interval '8784 hours')
             or exists (
                 select from feature_flag_schedules earlier
                 where earlier.flag_id = flag.id and earlier.created_by = $8 and earlier.idempotency_key = $9
@@ -50,7 +50,7 @@ created as (
 )
 -- :outbox
 select
-    now() as database_now,
+    pg_catalog.now() as database_now,
     exists (select from flag) as flag_exists,
     exists (select from stored_before) or exists (select from created where created.id = $3 and created.is_stored) as is_ours,
     coalesce((select created.schedule from created), (select stored_before.schedule from stored_before)) as schedule,
@@ -60,4 +60,4 @@ select
         from created
     ) as same_body,
     -- Evaluated last, after the change, so that the transaction has an id.
-    pg_current_xact_id_if_assigned()::text as transaction_id
+    pg_catalog.pg_current_xact_id_if_assigned()::text as transaction_id

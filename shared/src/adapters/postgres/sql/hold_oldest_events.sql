@@ -7,7 +7,7 @@ oldest as materialized (
     select event_id, written_at
     from audit_outbox
     where dead_at is null
-        and written_at <= now() - make_interval(secs => $1)
+        and written_at <= pg_catalog.now() - pg_catalog.make_interval(secs => $1)
         and event_type = any ($3::text[])
         and event_id <> all ($4::uuid[])
     order by written_at, event_id

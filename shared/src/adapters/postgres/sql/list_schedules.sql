@@ -11,4 +11,4 @@ left join lateral (
     order by s.scheduled_at, s.id
     limit $6
 ) page on true
-where flag.flag_key = $1 and flag.environment = $2
+where flag.flag_key operator(pg_catalog.=) $1 and flag.environment operator(pg_catalog.=) $2

@@ -3,11 +3,11 @@
 with
 due as materialized (
     select oldest.flag_id, oldest.id, oldest.scheduled_at, oldest.created_at
-    from unnest($1::uuid[]) as claimed (flag_id)
+    from pg_catalog.unnest($1::uuid[]) as claimed (flag_id)
     cross join lateral (
         select s.flag_id, s.id, s.scheduled_at, coalesce(s.created_at, '-infinity') as created_at
         from feature_flag_schedules s
-        where s.flag_id = claimed.flag_id and s.status = 'pending' and s.scheduled_at <= now()
+        where s.flag_id = claimed.flag_id and s.status = 'pending' and s.scheduled_at <= pg_catalog.now()
         order by s.scheduled_at, coalesce(s.created_at, '-infinity'), s.id
         limit $2
     ) oldest
@@ -20,12 +20,12 @@ select
     held.id is not null as is_locked_by_us,
     held.apply_by,
     held.updates,
-    now() as database_now
+    pg_catalog.now() as database_now
 from due
 -- Rows locked by another transaction are missing here. `updates` as text, truncated: valid ones are short. One primary key
 -- lookup for each schedule, however large the table is.
 left join lateral (
-    select s.id, s.apply_by, left(s.updates::text, 4097) as updates
+    select s.id, s.apply_by, pg_catalog.left(s.updates::text, 4097) as updates
     from feature_flag_schedules s
     where s.id = due.id and s.status = 'pending'
     for no key update skip locked

@@ -4,7 +4,7 @@ with
 -- primary key instead of scanning a large table. (With `status =`, it might read all pending rows.)
 changed as (
     update feature_flags f
-    set enabled = c.enabled, rollout_percentage = c.rollout_percentage, updated_at = now()
+    set enabled = c.enabled, rollout_percentage = c.rollout_percentage, updated_at = pg_catalog.now()
     from unnest($1::uuid[], $2::boolean[], $3::integer[]) as c (id, enabled, rollout_percentage)
     where f.id = any ($1::uuid[]) and f.id = c.id
     returning f.id
@@ -18,18 +18,18 @@ ended as (
     update feature_flag_schedules s
     set
         status = o.status,
-        applied_at = case when o.status = 'applied' then now() end,
-        failed_at = case when o.status = 'failed' then now() end,
+        applied_at = case when o.status = 'applied' then pg_catalog.now() end,
+        failed_at = case when o.status = 'failed' then pg_catalog.now() end,
         error_code = o.error_code,
         error_message = o.error_message,
-        updated_at = now()
+        updated_at = pg_catalog.now()
     from outcome o, feature_flags f
     where s.id = any ($4::uuid[]) and s.id = o.id and s.status is not distinct from 'pending' and f.id = s.flag_id
     returning
         o.event_id, o.status, o.change, o.position,
         -- If a trigger wrote something else, the cast raises an error and nothing is stored.
         case
-            when s.status = o.status and num_nonnulls(s.applied_at, s.failed_at) = 1 then true
+            when s.status = o.status and pg_catalog.num_nonnulls(s.applied_at, s.failed_at) = 1 then true
             else ('a trigger changed the outcome: status ' || coalesce(s.status, 'null'))::boolean
         end as is_stored,
         flag_schedule_document(s, f.flag_key, f.environment) as schedule
@@ -41,15 +41,15 @@ ended as (
     select
         ended.event_id,
         'flag_schedule.' || ended.status,
-        case when ended.change is null then $10 else $10 || jsonb_build_object('change', ended.change) end,
+        case when ended.change is null then $10 else $10 || pg_catalog.jsonb_build_object('change', ended.change) end,
         ended.schedule
     from ended
 )
 -- :outbox
 select
-    (select count(*) from changed) as flags_changed,
-    (select count(*) from ended where ended.is_stored) as schedules_ended,
+    (select pg_catalog.count(*) from changed) as flags_changed,
+    (select pg_catalog.count(*) from ended where ended.is_stored) as schedules_ended,
     -- For finding out whether a commit whose response was lost has happened.
-    pg_current_xact_id()::text as transaction_id,
+    pg_catalog.pg_current_xact_id()::text as transaction_id,
     -- In the order of the parameters, and only for events that are sent directly.
-    case when $11 then (select jsonb_agg(ended.schedule order by ended.position) from ended) end as schedules
+    case when $11 then (select pg_catalog.jsonb_agg(ended.schedule order by ended.position) from ended) end as schedules

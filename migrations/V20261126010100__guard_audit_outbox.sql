@@ -1,0 +1,143 @@
+-- Nobody can forge an event: its type and actor must fit the role that writes it, and its facts the schedule that the same
+-- transaction has written. Only the processor, which delivers, or the writer may remove an event or mark it dead. This binds
+-- the service's roles only; the owner of the table is not subject to row-level security.
+
+-- Who wrote the event, by the database's account: no role may insert this column. Null in rows from before it, and in no
+-- other. The default is set on its own, or it would fill those, too.
+alter table audit_outbox add column written_by pg_catalog.text;
+alter table audit_outbox alter column written_by set default current_user;
+
+alter table audit_outbox enable row level security;
+
+-- The conditions on roles are subqueries, so that each is evaluated once for a statement. A role need not exist.
+create policy everyone_reads on audit_outbox for select using (true);
+
+create policy api_writes on audit_outbox for insert with check (
+    (select coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole('flag_schedules_api')::pg_catalog.oid, 'usage'), false))
+    and written_by operator(pg_catalog.=) current_user::pg_catalog.text
+    and event_type operator(pg_catalog.=) any ('{flag_schedule.created,flag_schedule.cancelled}'::pg_catalog.text[])
+    and (context operator(pg_catalog.#>>) '{actor,type}') operator(pg_catalog.=) 'admin'
+);
+
+create policy processor_writes on audit_outbox for insert with check (
+    (select coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole('flag_schedules_processor')::pg_catalog.oid, 'usage'), false))
+    and written_by operator(pg_catalog.=) current_user::pg_catalog.text
+    and event_type operator(pg_catalog.=) any ('{flag_schedule.applied,flag_schedule.failed}'::pg_catalog.text[])
+    and (context operator(pg_catalog.->) 'actor') operator(pg_catalog.=) '{"type": "system", "name": "schedule-processor"}'
+);
+
+create policy writer_and_processor_settle on audit_outbox for update using (
+    written_by operator(pg_catalog.=) current_user::pg_catalog.text
+    or (select coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole('flag_schedules_processor')::pg_catalog.oid, 'usage'), false))
+);
+
+create policy writer_and_processor_delete on audit_outbox for delete using (
+    written_by operator(pg_catalog.=) current_user::pg_catalog.text
+    or (select coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole('flag_schedules_processor')::pg_catalog.oid, 'usage'), false))
+);
+
+-- Users that are none of the service's roles may do what they were granted, as before.
+create policy others_as_granted on audit_outbox using (
+    (select not (
+        coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole('flag_schedules_api')::pg_catalog.oid, 'usage'), false)
+        or coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole('flag_schedules_processor')::pg_catalog.oid, 'usage'), false)
+        or coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole('flag_schedules_reader')::pg_catalog.oid, 'usage'), false)
+    ))
+);
+
+-- Whether an event of the API says what was asked for. The processor's events, a thousand at a time, are spared a second
+-- lookup for each: `verify-trail` compares those with the rows.
+create function flag_schedules_is_asked_for(
+    event pg_catalog.jsonb, flag pg_catalog.uuid, scheduled_at pg_catalog.timestamptz, updates pg_catalog.jsonb, reason pg_catalog.text
+)
+returns pg_catalog.bool
+language plpgsql stable
+as $$
+begin
+    return event operator(pg_catalog.->) 'scheduled_at' operator(pg_catalog.=) pg_catalog.to_jsonb(scheduled_at)
+        and event operator(pg_catalog.->>) 'reason' is not distinct from pg_catalog.left(reason, 1000)
+        and (
+            coalesce(event operator(pg_catalog.->) 'updates', 'null') operator(pg_catalog.=) coalesce(updates, 'null')
+            or pg_catalog.octet_length(updates::pg_catalog.text) operator(pg_catalog.>) 4096
+        )
+        and exists (
+            select from feature_flags f
+            where f.id operator(pg_catalog.=) flag
+                and (event operator(pg_catalog.->>) 'flag_key') operator(pg_catalog.=) pg_catalog.left(f.flag_key, 1000)
+                and (event operator(pg_catalog.->>) 'environment') operator(pg_catalog.=) pg_catalog.left(f.environment, 1000)
+        );
+end
+$$;
+
+-- Row-level security does not see what the rest of the statement has written; a trigger after the statement does. A schedule
+-- whose newest version this transaction has not written is no reason for an event. The rows are looked up one by one, by
+-- primary key, because a session keeps the first plan, made for however many there were then.
+create function flag_schedules_check_events() returns trigger
+language plpgsql
+as $$
+declare
+    wrong record;
+begin
+    if not flag_schedules_is_guarded(tg_relid) then
+        return null;
+    end if;
+    select e.event_id, e.event_type, e.schedule operator(pg_catalog.->>) 'id' as schedule_id into wrong
+    from written e
+    left join lateral (
+        select (e.schedule operator(pg_catalog.->>) 'status') operator(pg_catalog.=) s.status
+            and e.schedule operator(pg_catalog.->>) 'created_by' is not distinct from pg_catalog.left(s.created_by, 1000)
+            and case e.event_type
+                when 'flag_schedule.created' then
+                    s.status operator(pg_catalog.=) 'pending'
+                    and (e.context operator(pg_catalog.#>>) '{actor,user_id}') operator(pg_catalog.=) s.created_by
+                    and (e.schedule operator(pg_catalog.->) 'created_at') operator(pg_catalog.=) pg_catalog.to_jsonb(s.created_at)
+                    and flag_schedules_is_asked_for(e.schedule, s.flag_id, s.scheduled_at, s.updates, s.reason)
+                when 'flag_schedule.cancelled' then
+                    s.status operator(pg_catalog.=) 'cancelled'
+                    and (e.context operator(pg_catalog.#>>) '{actor,user_id}') operator(pg_catalog.=) s.cancelled_by
+                    and (e.schedule operator(pg_catalog.->) 'cancelled_at') operator(pg_catalog.=) pg_catalog.to_jsonb(s.cancelled_at)
+                    and flag_schedules_is_asked_for(e.schedule, s.flag_id, s.scheduled_at, s.updates, s.reason)
+                when 'flag_schedule.applied' then
+                    s.status operator(pg_catalog.=) 'applied'
+                    and (e.schedule operator(pg_catalog.->) 'applied_at') operator(pg_catalog.=) pg_catalog.to_jsonb(s.applied_at)
+                when 'flag_schedule.failed' then
+                    s.status operator(pg_catalog.=) 'failed'
+                    and (e.schedule operator(pg_catalog.->) 'failed_at') operator(pg_catalog.=) pg_catalog.to_jsonb(s.failed_at)
+                    and (e.schedule operator(pg_catalog.->>) 'error_code') operator(pg_catalog.=) s.error_code
+            end as fits
+        from feature_flag_schedules s
+        where s.id operator(pg_catalog.=) (e.schedule operator(pg_catalog.->>) 'id')::pg_catalog.uuid
+            and s.xmin operator(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.xid
+        offset 0
+    ) stored on true
+    where stored.fits is not true
+    limit 1;
+    if found then
+        raise exception 'the event % (%) does not fit what was done to schedule %', wrong.event_id, wrong.event_type, wrong.schedule_id
+            using errcode = 'insufficient_privilege',
+                table = tg_table_name, schema = tg_table_schema,
+                hint = 'an event is written by the transaction that writes its schedule, and says what that did';
+    end if;
+    return null;
+end
+$$;
+
+-- As in the migration before: pg_temp last.
+do $$
+begin
+    execute pg_catalog.format(
+        'alter function flag_schedules_is_asked_for set search_path = %I, pg_temp', pg_catalog.current_schema()
+    );
+    execute pg_catalog.format(
+        'alter function flag_schedules_check_events set search_path = %I, pg_temp', pg_catalog.current_schema()
+    );
+end
+$$;
+alter function flag_schedules_is_asked_for set enable_seqscan = off;
+alter function flag_schedules_check_events set enable_seqscan = off;
+
+create trigger flag_schedules_check_events
+    after insert on audit_outbox
+    referencing new table as written
+    for each statement
+    execute function flag_schedules_check_events();

@@ -1,0 +1,122 @@
+//! The guards bind the service's roles and their members, and nobody else.
+
+use harness::database::Database;
+use tokio_postgres::Client;
+
+use super::{API, MIGRATE, PROCESSOR, connect_as, deployed};
+
+/// A pending schedule, and what no role of the service may do with it.
+const PENDING: &str = "insert into feature_flags (flag_key) values ('a');
+    insert into feature_flag_schedules (flag_id, scheduled_at, updates, created_by)
+    select id, now() + interval '1 day', '{}', 'alice' from feature_flags";
+const REWRITE: [&str; 4] = [
+    "update feature_flag_schedules set scheduled_at = now(), created_by = 'bob'",
+    "update feature_flag_schedules set status = 'applied', applied_at = '2020-01-01'",
+    "update feature_flag_schedules set status = 'pending', applied_at = null",
+    "insert into audit_outbox (event_id, event_type, context, schedule) values (gen_random_uuid(), 'mine', '{}', '{}')",
+];
+
+/// Runs a statement as a role, in a transaction that never commits.
+async fn try_as(client: &Client, role: &str, sql: &str) -> Result<(), String> {
+    client.batch_execute(&format!("begin; set local role {role}")).await.unwrap();
+    let result = client.batch_execute(sql).await;
+    client.batch_execute("rollback").await.unwrap();
+    result.map_err(|error| error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string))
+}
+
+/// A role that is none of the service's, with all rights on its tables.
+async fn stranger(superuser: &Client, database: &Database, member_of: &str) -> String {
+    let role = format!("stranger_{}_{}", database.name(), member_of);
+    let sql = format!("create role {role}; grant all on all tables in schema public to {role}");
+    superuser.batch_execute(&sql).await.unwrap();
+    if !member_of.is_empty() {
+        superuser.batch_execute(&format!("grant {member_of} to {role}")).await.unwrap();
+    }
+    role
+}
+
+async fn drop_role(superuser: &Client, role: &str) {
+    superuser.batch_execute(&format!("drop owned by {role}; drop role {role}")).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_tool_and_the_owner_may_do_what_they_could() {
+    let database = deployed().await;
+    let superuser = database.connect_as_superuser().await;
+    superuser.batch_execute(PENDING).await.unwrap();
+    let tool = stranger(&superuser, &database, "").await;
+
+    for role in [tool.as_str(), MIGRATE, "postgres"] {
+        let all =
+            format!("{}; delete from feature_flag_schedules; delete from audit_outbox", REWRITE.join(";"));
+        assert_eq!(try_as(&superuser, role, &all).await, Ok(()), "{role}");
+    }
+    drop_role(&superuser, &tool).await;
+}
+
+#[tokio::test]
+async fn a_member_of_a_role_is_bound_as_the_role_is_whatever_else_it_was_granted() {
+    let database = deployed().await;
+    let superuser = database.connect_as_superuser().await;
+    superuser.batch_execute(PENDING).await.unwrap();
+    for member_of in [API, PROCESSOR] {
+        let member = stranger(&superuser, &database, member_of).await;
+
+        let rewrite = REWRITE.iter().filter(|sql| !sql.contains("status = 'pending'"));
+        for sql in rewrite.chain(&["delete from feature_flag_schedules", "truncate feature_flag_schedules"]) {
+            let refused = try_as(&superuser, &member, sql).await.unwrap_err();
+            let expected = ["may not", "row-level security"];
+            assert!(expected.iter().any(|words| refused.contains(words)), "{member_of}: {sql}: {refused}");
+        }
+        drop_role(&superuser, &member).await;
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_flag_takes_its_schedules_along_whoever_deletes_it() {
+    let database = deployed().await;
+    let superuser = database.connect_as_superuser().await;
+    superuser.batch_execute(PENDING).await.unwrap();
+    let owner_of_flags = stranger(&superuser, &database, "").await;
+    superuser
+        .batch_execute(&format!("revoke all on feature_flag_schedules from {owner_of_flags}"))
+        .await
+        .unwrap();
+
+    assert_eq!(try_as(&superuser, &owner_of_flags, "delete from feature_flags").await, Ok(()));
+    drop_role(&superuser, &owner_of_flags).await;
+}
+
+#[tokio::test]
+async fn the_database_says_who_wrote_an_event_but_not_of_older_ones() {
+    let database = deployed().await;
+    let superuser = database.connect_as_superuser().await;
+    superuser.batch_execute(PENDING).await.unwrap();
+
+    let cancel = "with c as (
+            update feature_flag_schedules set status = 'cancelled', cancelled_at = now(), cancelled_by = 'bob' returning *
+        )
+        insert into audit_outbox (event_id, event_type, context, schedule)
+        select gen_random_uuid(), 'flag_schedule.cancelled', '{\"actor\": {\"type\": \"admin\", \"user_id\": \"bob\"}}',
+            to_jsonb(c) || '{\"flag_key\": \"a\", \"environment\": \"production\"}' from c";
+    connect_as(&database, API).await.batch_execute(cancel).await.unwrap();
+
+    let row = superuser.query_one("select written_by from audit_outbox", &[]).await.unwrap();
+    assert_eq!(row.get::<_, &str>(0), API);
+}
+
+#[tokio::test]
+async fn a_refusal_says_who_may_not_what_and_what_would_be_right() {
+    let database = deployed().await;
+    let superuser = database.connect_as_superuser().await;
+    superuser.batch_execute(PENDING).await.unwrap();
+
+    let client = connect_as(&database, API).await;
+    let cancel = "update feature_flag_schedules set status = 'cancelled'";
+    let refused = client.batch_execute(cancel).await.unwrap_err();
+
+    let error = refused.as_db_error().unwrap();
+    assert_eq!((error.code().code(), error.table()), ("42501", Some("feature_flag_schedules")));
+    assert!(error.message().starts_with("the role flag_schedules_api may not update schedule "), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("ends once")), "{error:?}");
+}
