@@ -1,14 +1,15 @@
 # The words that README and CI use; `make help` lists them.
 #
 #   make run                     PORT=9000 TICK_SECONDS=60 DATABASE_URL=postgres://... change it
+#   make verify                  compares the audit trail of the running service with its database
 #   make test                    everything that CI checks
 #   make test T=part_of_a_name   only the tests whose name has this in it
 #   make bench                   the benchmarks, as a table; T="cold warm" for some of them
 #   make build                   what is deployed, checked; ARCH=arm64 or ARCH=x86_64 chooses
 
-.PHONY: help setup run test lint bench build
+.PHONY: help setup run verify test lint bench build
 
-FUNCTIONS := create-schedule list-schedules cancel-schedule schedule-processor migrate
+FUNCTIONS := create-schedule list-schedules cancel-schedule schedule-processor migrate verify-trail
 
 # cargo builds where it is told to.
 STACK := $(or $(CARGO_TARGET_DIR),target)/local/stack
@@ -28,6 +29,10 @@ run: setup ## Runs the whole service on this machine until Ctrl-C
 	@echo "building the functions (takes minutes the first time)"
 	@cargo build $(LOCAL) --bins
 	@exec $(STACK) run
+
+verify: ## Compares the audit trail of what `make run` has started with its database
+	@. .local/env && curl -sS "$$API_URL/2015-03-31/functions/verify-trail/invocations" \
+		-d "{\"to\": \"$$(date -u +%Y-%m-%dT%H:%M:%SZ)\"}" | python3 -m json.tool
 
 lint: setup ## Checks formatting, lints and the template
 	@echo "checking the formatting"

@@ -25,3 +25,4 @@ mod seeds;
 mod structure;
 mod support;
 mod tokens;
+mod verify;

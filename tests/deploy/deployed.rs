@@ -21,10 +21,11 @@ const LEAST: [&str; 6] = [
     "DatabaseResourceId=db-ABCDEFGH",
 ];
 /// The same by secrets.
-pub const BY_SECRET: [&str; 7] = [
+pub const BY_SECRET: [&str; 8] = [
     "DatabaseAuthentication=secret",
     "DatabaseApiSecret=flags/api",
     "DatabaseProcessorSecret=flags/processor",
+    "DatabaseReaderSecret=flags/reader",
     "DatabaseMigrateSecret=flags/migrate",
     "DatabaseHost=",
     "DatabaseName=",

@@ -26,8 +26,8 @@ pub const ENDPOINTS: [(&str, &str, &str); 3] = [
     ("DELETE", SCHEDULE, "cancel-schedule"),
 ];
 /// All functions.
-pub const FUNCTIONS: [&str; 5] =
-    ["create-schedule", "list-schedules", "cancel-schedule", "schedule-processor", "migrate"];
+pub const FUNCTIONS: [&str; 6] =
+    ["create-schedule", "list-schedules", "cancel-schedule", "schedule-processor", "migrate", "verify-trail"];
 /// The functions that write audit events, each to a stream of its name.
 pub const AUDITING: [&str; 3] = ["create-schedule", "cancel-schedule", "schedule-processor"];
 
