@@ -31,6 +31,7 @@ run: setup ## Runs the whole service on this machine until Ctrl-C
 	@exec $(STACK) run
 
 verify: ## Compares the audit trail of what `make run` has started with its database
+	@test -f .local/env || { echo "nothing is running: start \`make run\` first" >&2; exit 1; }
 	@. .local/env && curl -sS "$$API_URL/2015-03-31/functions/verify-trail/invocations" \
 		-d "{\"to\": \"$$(date -u +%Y-%m-%dT%H:%M:%SZ)\"}" | python3 -m json.tool
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use harness::api::Api;
 use harness::lambda::{Launch, Outcome};
 use serde_json::{Value, json};
 
@@ -48,6 +49,33 @@ async fn throttled_reads_are_repeated() {
 
     assert_no_findings(&result);
     assert_eq!(result["events"], 1, "{result:#}");
+}
+
+/// More than a page of what nobody should write there, in either of the two logs.
+#[tokio::test]
+async fn a_log_of_several_pages_is_read_to_its_end() {
+    let world = World::start().await;
+    for api in [&world.api, &Api::start().await] {
+        let at = harness::clock::now().timestamp_millis() - 1000;
+        let event = |n: usize| json!({"timestamp": at, "message": format!("line {n}")});
+        let body = json!({
+            "logGroupName": api.group.name(),
+            "logStreamName": "create-schedule",
+            "logEvents": (0..4_500).map(event).collect::<Vec<_>>(),
+        });
+        api.group.logs().call("PutLogEvents", body).await.unwrap();
+
+        let window = json!({"from": in_seconds(-3600), "to": in_seconds(0)});
+        let result = api.function("verify-trail").await.invoke(&window).await.value();
+
+        assert_eq!(
+            (&result["events"], &result["unknown_count"]),
+            (&json!(4_500), &json!(4_500)),
+            "{result:#}"
+        );
+        assert_eq!(result["unknown"].as_array().map(Vec::len), Some(1_000));
+        assert_eq!(result["unknown"][0]["reason"], "unreadable");
+    }
 }
 
 #[tokio::test]

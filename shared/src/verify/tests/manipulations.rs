@@ -12,8 +12,10 @@ use crate::domain::audit_event::{EventId, EventType};
 use crate::domain::schedule::{Schedule, Status, StoredStatus};
 use crate::domain::time::Timestamp;
 
-/// Changes to events, and the fields that are reported.
-const ALTERATIONS: [(&str, fn() -> Value, &[&str]); 15] = [
+/// Where an event is changed, to what, and the fields that are reported.
+type Alteration = (&'static str, fn() -> Value, &'static [&'static str]);
+
+const ALTERATIONS: [Alteration; 15] = [
     ("/occurred_at", || json!("2026-02-01T00:00:00.001Z"), &["occurred_at"]),
     ("/flag_key", || json!("other"), &["flag_key"]),
     ("/environment", || json!("other"), &["environment"]),

@@ -90,7 +90,7 @@ impl TrailReader for Memory {
         let mut pages = self.pages.lock().unwrap();
         *pages += 1;
         let late = self.not_visible_yet.lock().unwrap();
-        let late = late.iter().filter(|(after, ..)| pages.ge(&after)).map(|(_, at, message)| (at, message));
+        let late = late.iter().filter(|(after, ..)| pages.ge(after)).map(|(_, at, message)| (at, message));
         let all = self.log.iter().map(|(at, message)| (at, message)).chain(late);
         let mut found: Vec<&String> =
             all.filter(|(at, _)| range.from <= **at && **at < range.to).map(|(_, message)| message).collect();
