@@ -1,7 +1,7 @@
 # `make` alone prints what there is. CI and the documentation use these words.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-stack lint bench build
+.PHONY: help setup run verify test test-stack lint bench build
 
 define HELP
 make run          the whole service on this machine, until Ctrl-C
@@ -10,6 +10,7 @@ make run          the whole service on this machine, until Ctrl-C
     DATABASE_URL=postgres://… a database to use instead of a new one
     DATABASE_CA_FILE=FILE     more certificates to trust for that database
     CONTAINERS_AT=172.17.0.1  where containers reach this machine (SAM local on Linux)
+make verify       compares the audit trail of the running service with its database
 make test         everything that CI checks: lint, then all tests
     T=part_of_a_name          only the tests with this in their name, without lint
     TEST_POSTGRES=system      the PostgreSQL of this machine instead of the one in .venv
@@ -27,7 +28,7 @@ For all of them:
 endef
 
 PYTHON ?= python3
-FUNCTIONS := create-schedule list-schedules cancel-schedule schedule-processor migrate
+FUNCTIONS := create-schedule list-schedules cancel-schedule schedule-processor migrate verify-trail
 MARKDOWN := README.md CONTRIBUTING.md $(wildcard docs/*.md)
 WORKFLOWS := $(wildcard .github/workflows/*.yml)
 
@@ -62,6 +63,11 @@ run:
 	@echo "building the functions (about four minutes the first time on two cores, then seconds)"
 	@cargo build $(QUIET) $(LOCAL) --bins
 	@exec $(STACK) run
+
+verify:
+	@test -f .local/env || { echo "nothing is running: start \`make run\` first" >&2; exit 1; }
+	@. .local/env && curl -sS "$$API_URL/2015-03-31/functions/verify-trail/invocations" \
+		-d "{\"to\": \"$$(date -u +%Y-%m-%dT%H:%M:%SZ)\"}" | $(PYTHON) -m json.tool
 
 lint: setup
 	@echo "checking the formatting"

@@ -24,3 +24,4 @@ mod roles;
 mod seeds;
 mod support;
 mod tokens;
+mod verify;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::adapters::clock::SystemClock;
+use crate::adapters::cloudwatch::trail_reader::CloudWatchTrailReader;
 use crate::adapters::cloudwatch::{CloudWatchAuditLog, audit_log_group};
 use crate::adapters::https::Https;
 use crate::adapters::postgres::Postgres;
@@ -22,6 +23,7 @@ use crate::ports::clock::Clock;
 use crate::ports::schedules::ScheduleReader;
 use crate::processor::Processor;
 use crate::service::ScheduleService;
+use crate::verify::Verifier;
 
 /// An endpoint that writes.
 pub struct App {
@@ -129,6 +131,39 @@ impl ProcessorApp {
         let postgres = postgres(lookup)?;
         let audit = audit_trail(function, lookup, &postgres, &clock)?;
         Ok(Self { processor: Processor::new(Arc::clone(&postgres) as _, postgres, audit), clock })
+    }
+
+    /// Now, by the function's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+/// The verification of the trail: nothing in it can write.
+pub struct VerifierApp {
+    pub verifier: Verifier,
+    clock: Arc<dyn Clock>,
+}
+
+impl VerifierApp {
+    /// As [`App::start`].
+    ///
+    /// # Errors
+    /// [`SettingError`] for a missing or invalid setting.
+    pub fn start() -> Result<Self, SettingError> {
+        logging::start(&LogSettings::read(&environment));
+        Self::with(&environment)
+    }
+
+    /// As [`App::with`].
+    ///
+    /// # Errors
+    /// [`SettingError`] for a missing or invalid setting.
+    pub fn with(lookup: Lookup<'_>) -> Result<Self, SettingError> {
+        let postgres = postgres(lookup)?;
+        let trail = CloudWatchTrailReader::new(audit_log_group(lookup)?);
+        Ok(Self { verifier: Verifier::new(Arc::new(trail), postgres), clock: clock() })
     }
 
     /// Now, by the function's clock.

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! functions -> lambda, http -> service, processor -> ports -> domain -> (std, serde, chrono, uuid)
-//!                                audit --------------> ports
+//!                                audit, verify ------> ports
 //!                                adapters -----------> ports
 //! ```
 //!
-//! Dependencies never point back: `domain`, `ports`, `service`, `processor` and `audit` name no AWS, PostgreSQL or HTTP
+//! Dependencies never point back: `domain`, `ports`, `service`, `processor`, `audit` and `verify` name no AWS, PostgreSQL or HTTP
 //! type. Only [`app`] connects adapters to ports; only [`config`] reads the environment.
 //!
 //! To add an endpoint: a method of [`service::ScheduleService`]; what it needs from the store as one step in
@@ -27,3 +27,4 @@ pub mod metrics;
 pub mod ports;
 pub mod processor;
 pub mod service;
+pub mod verify;

@@ -39,6 +39,7 @@ fn every_sample_is_tried_here() {
         "migrate-custom-resource.json",
         "migrate.json",
         "tick.json",
+        "verify-trail.json",
     ];
     assert_eq!(names, tried.map(str::to_owned).into());
 }
@@ -103,6 +104,15 @@ async fn the_sample_tick_ticks() {
 
     assert_eq!(report["applied"], 1, "{report:#}");
     assert_eq!(api.flag_state(FLAG, "production").await, (true, 0));
+}
+
+#[tokio::test]
+async fn the_sample_verification_verifies() {
+    let (api, _) = api_with_flag().await;
+
+    let result = api.function("verify-trail").await.invoke(&sample("verify-trail.json")).await.value();
+
+    assert_eq!((&result["complete"], &result["resume"]), (&json!(true), &Value::Null), "{result:#}");
 }
 
 #[tokio::test]

@@ -18,13 +18,26 @@ mod size;
 mod statements;
 mod table;
 mod tick;
+mod verify;
 mod warm;
 
 use table::Table;
 
 /// What there is to measure, in the order of the table.
-const SUBJECTS: [&str; 11] =
-    ["tick", "guards", "wide", "history", "pages", "cold", "warm", "round-trips", "flush", "outage", "size"];
+const SUBJECTS: [&str; 12] = [
+    "tick",
+    "guards",
+    "wide",
+    "history",
+    "pages",
+    "cold",
+    "warm",
+    "round-trips",
+    "flush",
+    "outage",
+    "size",
+    "verify",
+];
 
 /// The arguments are the subjects to measure; all of them by default. One thread, as a function has: the handlers that
 /// run in this process and the clients that are their floors run on it alike. The servers of the harness have their own.
@@ -61,6 +74,7 @@ async fn measure(subject: &str, table: &mut Table) {
         "round-trips" => round_trips::measure(table).await,
         "flush" => flush::measure(table).await,
         "outage" => outage::measure(table).await,
+        "verify" => verify::measure(table, 500_000).await,
         _ => size::measure(table).await,
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use flag_schedules::domain::time::Timestamp;
 use flag_schedules::metrics;
 use flag_schedules::processor::TickReport;
+use flag_schedules::verify::{Findings, Verification};
 use serde_json::{Value, json};
 
 use super::deployed::deployed;
@@ -40,7 +41,10 @@ fn every_alarm_has_a_line_in_the_operations_guide_and_every_line_an_alarm() {
 #[test]
 fn every_alarm_is_on_a_metric_that_is_there() {
     let deployed = deployed(&[]);
-    let own = metrics_of_a_tick();
+    let own = [
+        ("ScheduleProcessorFunction", metrics_of_a_tick()),
+        ("VerifyTrailFunction", metrics_of_a_verification()),
+    ];
     let mut used = BTreeSet::new();
     for (id, alarm) in deployed.all("AWS::CloudWatch::Alarm") {
         let queries = list(&alarm["Metrics"]).into_iter().filter_map(|query| query.get("MetricStat"));
@@ -50,10 +54,10 @@ fn every_alarm_is_on_a_metric_that_is_there() {
             let dimension = &metric["Dimensions"][0];
             assert_eq!(metric["Dimensions"].as_array().map(Vec::len), Some(1), "{id}");
             if namespace == metrics::NAMESPACE {
-                assert!(own.contains(name), "{id}: a tick does not tell {name}: {own:?}");
-                let processor =
-                    json!({"Name": "FunctionName", "Value": {"Ref": "ScheduleProcessorFunction"}});
-                assert_eq!(dimension, &processor, "{id}");
+                let of = own.iter().find(|(_, metrics)| metrics.contains(name));
+                let (function, _) = of.unwrap_or_else(|| panic!("{id}: nobody tells {name}: {own:?}"));
+                let expected = json!({"Name": "FunctionName", "Value": {"Ref": function}});
+                assert_eq!(dimension, &expected, "{id}");
             } else {
                 let known = (namespace, name, text(&dimension["Name"]));
                 assert!(OF_AWS.contains(&known), "{id}: {known:?}");
@@ -72,6 +76,10 @@ fn every_alarm_is_on_a_metric_that_is_there() {
         "OldestDueScheduleAge",
         "OldestAuditEventAge",
         "AuditEventsDead",
+        "TrailMissing",
+        "TrailUnknown",
+        "TrailDifferent",
+        "TrailComplete",
     ] {
         assert!(used.contains(needed), "nobody watches {needed}");
     }
@@ -85,6 +93,20 @@ fn a_processor_that_does_not_run_raises_an_alarm() {
     assert_eq!(silent["TreatMissingData"], "breaching");
     assert_eq!((&silent["Statistic"], &silent["Threshold"]), (&json!("SampleCount"), &json!(1)));
     assert_eq!(silent["ComparisonOperator"], "LessThanThreshold");
+}
+
+/// Neither is one whose result nobody looks at.
+#[test]
+fn a_verification_that_does_not_run_raises_an_alarm() {
+    let deployed = deployed(&[]);
+    let unverified = deployed.properties("TrailUnverifiedAlarm");
+
+    assert_eq!(unverified["TreatMissingData"], "breaching");
+    assert_eq!((&unverified["Statistic"], &unverified["Threshold"]), (&json!("Minimum"), &json!(1)));
+    assert_eq!(unverified["ComparisonOperator"], "LessThanThreshold");
+    assert_eq!(deployed.properties("VerifyTrailFunctionDaily")["ScheduleExpression"], "rate(1 day)");
+    // EventBridge's own event is no window.
+    assert_eq!(deployed.properties("VerifyTrailFunctionDaily")["Targets"][0]["Input"], "{}");
 }
 
 #[test]
@@ -110,7 +132,19 @@ fn metrics_of_a_tick() -> BTreeSet<String> {
         ..TickReport::default()
     };
     let now = Timestamp::parse("2026-02-09T09:00:00Z").expect("it is a time");
-    let line: Value = serde_json::from_str(&metrics::line(&report, "f", now)).expect("a metric line is JSON");
+    names(&metrics::line(&report, "f", now))
+}
+
+/// The names of all metrics that a verification tells.
+fn metrics_of_a_verification() -> BTreeSet<String> {
+    let now = Timestamp::parse("2026-02-09T09:00:00Z").expect("it is a time");
+    let verification =
+        Verification { from: now, to: now, complete: true, resume: None, findings: Findings::default() };
+    names(&metrics::verification_line(Some(&verification), "f", now))
+}
+
+fn names(line: &str) -> BTreeSet<String> {
+    let line: Value = serde_json::from_str(line).expect("a metric line is JSON");
     let metrics = list(&line["_aws"]["CloudWatchMetrics"][0]["Metrics"]);
     metrics.into_iter().map(|metric| text(&metric["Name"]).to_owned()).collect()
 }

@@ -36,11 +36,12 @@ fn the_audit_trail_outlives_the_stack() {
 }
 
 #[test]
-fn only_the_functions_that_audit_know_the_audit_group() {
+fn only_the_functions_that_audit_or_verify_know_the_audit_group() {
     let deployed = deployed(&[]);
     for function in FUNCTIONS {
         let group = deployed.variables(function).get("AUDIT_LOG_GROUP").map(|value| (*value).clone());
-        let expected = AUDITING.contains(&function).then(|| json!({"Ref": "AuditLogGroup"}));
+        let knows = AUDITING.contains(&function) || function == "verify-trail";
+        let expected = knows.then(|| json!({"Ref": "AuditLogGroup"}));
         assert_eq!(group, expected, "{function}");
     }
 }
@@ -62,10 +63,55 @@ fn the_audit_group_is_protected_indexed_and_kept_as_the_parameters_say() {
     // A limit of days deletes events: only who asks for one gets it.
     assert_eq!(usual.get("RetentionInDays"), None);
     assert_eq!(usual.get("KmsKeyId"), None);
-    assert_eq!(usual["FieldIndexPolicies"], json!([{"Fields": ["event_id", "flag_key", "schedule_id"]}]));
+    let indexed = json!([{"Fields": ["event_id", "flag_key", "schedule_id", "actor.user_id"]}]);
+    assert_eq!(usual["FieldIndexPolicies"], indexed);
     assert_eq!(changed["DeletionProtectionEnabled"], "false");
     assert_eq!(changed["RetentionInDays"], 3653.to_string());
     assert_eq!(changed["KmsKeyId"], key);
+}
+
+#[test]
+fn the_trail_is_copied_only_where_the_parameters_say() {
+    let destination = "arn:aws:logs:eu-central-1:210987654321:destination:audit";
+    let role = "arn:aws:iam::123456789012:role/copies";
+    let copied = deployed(&[&format!("AuditLogCopyDestinationArn={destination}")]);
+    let with_role = deployed(&[
+        &format!("AuditLogCopyDestinationArn={destination}"),
+        &format!("AuditLogCopyRoleArn={role}"),
+    ]);
+
+    assert!(!deployed(&[]).has("AuditLogCopy"));
+    let copy = copied.properties("AuditLogCopy");
+    assert_eq!(copy["LogGroupName"], json!({"Ref": "AuditLogGroup"}));
+    assert_eq!((&copy["DestinationArn"], &copy["FilterPattern"]), (&json!(destination), &json!("")));
+    assert_eq!(copy.get("RoleArn"), None);
+    assert_eq!(with_role.properties("AuditLogCopy")["RoleArn"], role);
+}
+
+#[test]
+fn whoever_gets_the_alarms_is_told_of_what_weakens_the_audit_group() {
+    let topic = "arn:aws:sns:eu-central-1:123456789012:alarms";
+    let told = deployed(&[&format!("AlarmActionArns={topic},arn:aws:sns:eu-central-1:123456789012:b")]);
+
+    assert!(!deployed(&[]).has("AuditLogWeakened"), "nobody could be told");
+    let rule = told.properties("AuditLogWeakened");
+    assert_eq!(rule["Targets"], json!([{"Id": "alarm-topic", "Arn": topic}]));
+    let names = rule["EventPattern"]["detail"]["eventName"].as_array().cloned().unwrap_or_default();
+    for name in [
+        "DeleteLogGroup",
+        "DeleteLogStream",
+        "PutRetentionPolicy",
+        "DeleteRetentionPolicy",
+        "DisassociateKmsKey",
+        "PutLogGroupDeletionProtection",
+        "DeleteSubscriptionFilter",
+    ] {
+        assert!(names.contains(&json!(name)), "{name} is not watched");
+    }
+    // Of this group, whichever way the operation names it.
+    let of = &rule["EventPattern"]["detail"]["requestParameters"]["$or"];
+    assert_eq!(of.as_array().map(Vec::len), Some(3), "{of}");
+    assert_eq!(of[0]["logGroupName"], json!([{"Ref": "AuditLogGroup"}]));
 }
 
 #[test]

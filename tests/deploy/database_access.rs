@@ -11,6 +11,7 @@ use super::text;
 fn role_of(function: &str) -> (&'static str, &'static str) {
     match function {
         "schedule-processor" => ("flag_schedules_processor", "flags/processor"),
+        "verify-trail" => ("flag_schedules_reader", "flags/reader"),
         "migrate" => ("flag_schedules_migrate", "flags/migrate"),
         "list-schedules" => ("flag_schedules_reader", "flags/reader"),
         _ => ("flag_schedules_api", "flags/api"),
@@ -119,6 +120,7 @@ fn what_is_missing_is_told_before_anything_is_deployed() {
         [
             "DatabaseBySecret: DatabaseAuthentication secret needs DatabaseApiSecret.",
             "DatabaseBySecret: DatabaseAuthentication secret needs DatabaseProcessorSecret.",
+            "DatabaseBySecret: DatabaseAuthentication secret needs DatabaseReaderSecret.",
             "DatabaseBySecret: DatabaseAuthentication secret needs DatabaseMigrateSecret.",
             "OneKeySet: Give either AuthJwksUrl or AuthJwks.",
         ]

@@ -89,7 +89,7 @@ fn concurrency_is_reserved_or_not_as_the_parameters_say() {
     let off = deployed(&["ApiReservedConcurrency=off", "ProcessorReservedConcurrency=off"]);
     for (name, function) in functions() {
         let expected = match name.as_str() {
-            "migrate" => None,
+            "migrate" | "verify-trail" => None,
             "schedule-processor" => Some("3"),
             _ if function.is_http() => Some("9"),
             other => panic!("{other} is new: say here what limits it"),

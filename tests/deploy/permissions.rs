@@ -49,6 +49,7 @@ fn expected(function: &str, iam: bool) -> Leave {
     if iam {
         let user = match function {
             "schedule-processor" => "processor",
+            "verify-trail" => "reader",
             "migrate" => "migrate",
             "list-schedules" => "reader",
             _ => "api",
@@ -59,6 +60,9 @@ fn expected(function: &str, iam: bool) -> Leave {
     if AUDITING.contains(&function) {
         let stream = format!("arn:aws:logs:{ACCOUNT}:log-group:${{AuditLogGroup}}:log-stream:{function}");
         leave.push(("logs:PutLogEvents", stream));
+    }
+    if function == "verify-trail" {
+        leave.push(("logs:FilterLogEvents", attribute("AuditLogGroup")));
     }
     if function == "schedule-processor" {
         leave.push(("sqs:SendMessage", attribute("FailedTicks")));
@@ -79,15 +83,18 @@ fn every_function_may_do_what_it_needs_and_no_more() {
 /// The streams are the template's to make: a missing one is created once where allowed, and it need not be.
 #[test]
 fn the_code_calls_of_cloudwatch_logs_what_the_roles_are_made_for() {
-    let path = workspace().join("shared/src/adapters/cloudwatch.rs");
-    let code = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let read = |file: &str| {
+        let path = workspace().join("shared/src/adapters").join(file);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let code = read("cloudwatch.rs") + &read("cloudwatch/trail_reader.rs");
     let unspaced: String = code.split_whitespace().collect();
     // A call of the SDK: `.operation().log_group_name(…`.
     let calls = unspaced.split("().log_group_name(").collect::<Vec<_>>();
     let calls: BTreeSet<_> =
         calls[..calls.len() - 1].iter().filter_map(|code| code.rsplit('.').next()).collect();
 
-    assert_eq!(calls, BTreeSet::from(["put_log_events", "create_log_stream"]));
+    assert_eq!(calls, BTreeSet::from(["put_log_events", "create_log_stream", "filter_log_events"]));
 }
 
 #[test]
@@ -134,8 +141,8 @@ fn nothing_is_allowed_for_everything_without_a_written_reason() {
 
     let bare: Vec<_> = reasons.iter().filter(|(_, (_, above))| !above.starts_with("# ")).collect();
     assert!(bare.is_empty(), "no comment stands above the statement: {bare:#?}");
-    // X-Ray in each role, and the two endpoints of the VPC.
-    assert_eq!(reasons.len(), FUNCTIONS.len() + 2, "{reasons:#?}");
+    // X-Ray in each role, and the two endpoints of the VPC, one with two statements.
+    assert_eq!(reasons.len(), FUNCTIONS.len() + 3, "{reasons:#?}");
 }
 
 #[test]

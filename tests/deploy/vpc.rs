@@ -52,14 +52,23 @@ fn the_endpoints_let_through_what_the_service_needs() {
     assert_eq!(logs["VpcEndpointType"], "Interface");
     assert_eq!(logs["PrivateDnsEnabled"], true, "the SDK asks for the usual name");
     let group = "arn:aws:logs:eu-central-1:123456789012:log-group:/flag-schedules/audit:log-stream:*";
-    assert_eq!(only_statement(logs), ("logs:PutLogEvents", group));
+    assert_eq!(
+        statements(logs),
+        [
+            ("logs:PutLogEvents", group),
+            (
+                "logs:FilterLogEvents",
+                "arn:aws:logs:eu-central-1:123456789012:log-group:/flag-schedules/audit:*"
+            ),
+        ]
+    );
 
     let s3 = deployed.properties("S3Endpoint");
     assert_eq!(s3["ServiceName"], "com.amazonaws.eu-central-1.s3");
     assert_eq!(s3["VpcEndpointType"], "Gateway");
     assert_eq!(s3["RouteTableIds"], json!(["rtb-a", "rtb-b"]));
     let answers = "arn:aws:s3:::cloudformation-custom-resource-response-eucentral1/*";
-    assert_eq!(only_statement(s3), ("s3:PutObject", answers));
+    assert_eq!(statements(s3), [("s3:PutObject", answers)]);
     // The custom resource must not be asked before its answer can go out.
     assert_eq!(deployed.properties("MigratedSchema")["AnswersThrough"], json!({"Ref": "S3Endpoint"}));
 
@@ -69,9 +78,13 @@ fn the_endpoints_let_through_what_the_service_needs() {
     assert_eq!((&ingress[0]["FromPort"], &ingress[0]["ToPort"]), (&json!(443), &json!(443)));
 }
 
-fn only_statement(endpoint: &Value) -> (&str, &str) {
-    let statements = &endpoint["PolicyDocument"]["Statement"];
-    assert_eq!(statements.as_array().map(Vec::len), Some(1), "{statements}");
-    assert_eq!(statements[0]["Effect"], "Allow");
-    (text(&statements[0]["Action"]), text(&statements[0]["Resource"]))
+/// Action and resource of each.
+fn statements(endpoint: &Value) -> Vec<(&str, &str)> {
+    let statements = endpoint["PolicyDocument"]["Statement"].as_array().into_iter().flatten();
+    statements
+        .map(|statement| {
+            assert_eq!(statement["Effect"], "Allow");
+            (text(&statement["Action"]), text(&statement["Resource"]))
+        })
+        .collect()
 }

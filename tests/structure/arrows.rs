@@ -47,7 +47,17 @@ const PARTS: &[Part] = &[
         // Of tokio the timer alone: a tick ends in time.
         crates: Crates::Only(&["serde", "thiserror", "tokio::time", "tracing"]),
     },
-    Part { name: "metrics", modules: &["domain", "processor"], crates: Crates::Only(&["serde_json"]) },
+    Part {
+        name: "verify",
+        modules: &["domain", "ports"],
+        // Of tokio the timer alone: a run ends in time.
+        crates: Crates::Only(&["serde", "serde_json", "sha2", "thiserror", "tokio::time", "tracing", "uuid"]),
+    },
+    Part {
+        name: "metrics",
+        modules: &["domain", "processor", "verify"],
+        crates: Crates::Only(&["serde_json"]),
+    },
     Part {
         name: "adapters",
         modules: &[
@@ -77,6 +87,7 @@ const PARTS: &[Part] = &[
             "http",
             "ports",
             "processor",
+            "verify",
         ],
         crates: Crates::AnyBut(DATABASE_AND_CLOUD),
     },
@@ -93,6 +104,7 @@ const PARTS: &[Part] = &[
             "ports",
             "processor",
             "service",
+            "verify",
         ],
         crates: Crates::Only(&[]),
     },
@@ -106,6 +118,7 @@ const FUNCTIONS: &[(&str, &[&str])] = &[
     ("list-schedules", &["app", "http", "lambda", "service"]),
     ("cancel-schedule", &["app", "http", "lambda"]),
     ("schedule-processor", &["app", "lambda", "metrics", "processor"]),
+    ("verify-trail", &["app", "lambda", "metrics", "verify"]),
     // The schema is the adapter's own business: there is no port for it. Its answer to CloudFormation needs HTTP.
     (
         "migrate",

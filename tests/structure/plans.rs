@@ -9,12 +9,15 @@ use super::sql_files::statements;
 /// third of everything. Of audit events, twenty thousand dead ones and a hundred to deliver.
 const HISTORY: &str = "
     insert into feature_flags (flag_key) select 'flag-' || n from generate_series(1, 100) n;
-    insert into feature_flag_schedules (flag_id, scheduled_at, status, updates, applied_at, failed_at, cancelled_at)
-    select f.id, now() - n * interval '7 minutes', s.status, '{\"enabled\": true}',
-        case s.status when 'applied' then now() end, case s.status when 'failed' then now() end,
-        case s.status when 'cancelled' then now() end
+    insert into feature_flag_schedules
+        (flag_id, scheduled_at, status, updates, created_at, created_by, applied_at, failed_at, cancelled_at)
+    select f.id, s.at, s.status, '{\"enabled\": true}', s.at, 'anna',
+        case s.status when 'applied' then s.at end, case s.status when 'failed' then s.at end,
+        case s.status when 'cancelled' then s.at end
     from generate_series(1, 50000) n
-    cross join lateral (select (array['applied', 'failed', 'cancelled'])[1 + n % 3] as status) s
+    cross join lateral (
+        select (array['applied', 'failed', 'cancelled'])[1 + n % 3] as status, now() - n * interval '7 minutes' as at
+    ) s
     join feature_flags f on f.flag_key = 'flag-' || case when n % 3 = 0 then 1 else 1 + n % 100 end;
     insert into feature_flag_schedules (flag_id, scheduled_at, updates)
     select f.id, now() + (n - 500) * interval '1 minute', '{\"enabled\": true}'
@@ -34,6 +37,9 @@ const OF_A_FLAG: &str = "feature_flag_schedules_flag_";
 const BY_ID: &str = "feature_flag_schedules_pkey";
 /// The index of what is to be delivered.
 const UNDELIVERED: &str = "audit_outbox_undelivered_idx";
+/// The indexes of transitions.
+const CREATED: &str = "feature_flag_schedules_created_idx";
+const ENDED: &str = "feature_flag_schedules_ended_idx";
 /// Any index of the audit events.
 const OF_AN_EVENT: &str = "audit_outbox_";
 /// How a plan says that it reads the table that grows from its first row to its last.
@@ -70,6 +76,7 @@ async fn what_runs_all_the_time_does_not_read_the_whole_history() {
     let first = "null, null, 51";
     let later = "now() - interval '100 days', '00000000-0000-0000-0000-000000000000', 51";
     let cancel = format!("'flag-1', 'production', '{due}', 'anna', null");
+    let day = "now() - interval '25 hours', '00000000-0000-0000-0000-000000000000', '', now(), 1000";
     let types = "array['flag_schedule.applied']";
     let event = r#"'019c9f69-1afa-7c3e-9d52-6b1f0e8a4c27', '{"actor": {"type": "admin"}}'"#;
 
@@ -94,6 +101,12 @@ async fn what_runs_all_the_time_does_not_read_the_whole_history() {
         ("settle_events", OF_AN_EVENT, format!("('{events}', '{events}', '{events}', array['r'])")),
         ("count_events", UNDELIVERED, String::new()),
         ("cancel_schedule", BY_ID, format!("({cancel}, {event}, false)")),
+        // The verification: pages of a day, and rows by id.
+        ("list_transitions", CREATED, format!("({day})")),
+        ("list_transitions", ENDED, format!("({day})")),
+        ("list_transitions", BY_ID, format!("({day})")),
+        ("find_schedules", BY_ID, format!("(array['{due}']::uuid[])")),
+        ("list_undelivered", OF_AN_EVENT, "(null, 1000)".to_owned()),
     ] {
         let sql = &statements()[statement];
         run(&client, &format!("deallocate all; prepare {statement} as {sql}")).await;

@@ -1,5 +1,7 @@
 //! [`AuditLog`] on CloudWatch Logs. The client is built on first use, which is after the first response, so no caller
-//! waits for it.
+//! waits for it. [`trail_reader`] reads what was written.
+
+pub mod trail_reader;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -75,20 +77,7 @@ impl CloudWatchAuditLog {
     }
 
     async fn client(&self) -> &Client {
-        self.client
-            .get_or_init(|| async {
-                let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_LIMIT).build();
-                let config = aws_config::defaults(BehaviorVersion::latest())
-                    .timeout_config(timeouts)
-                    // The SDK also retries after timeouts and dropped connections, when the batch may be stored
-                    // already.
-                    .retry_config(RetryConfig::disabled())
-                    .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-                    .load()
-                    .await;
-                Client::new(&config)
-            })
-            .await
+        self.client.get_or_init(new_client).await
     }
 
     /// One call. Returns the indexes of events rejected for their timestamps.
@@ -171,6 +160,19 @@ impl AuditLog for CloudWatchAuditLog {
         }
         self.send(batch, deadline).await
     }
+}
+
+/// A client that repeats nothing: the SDK also retries after timeouts and dropped connections, when a batch may be stored
+/// already.
+async fn new_client() -> Client {
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_LIMIT).build();
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::disabled())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .load()
+        .await;
+    Client::new(&config)
 }
 
 /// Classifies an error by what it means for the batch.

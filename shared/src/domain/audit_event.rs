@@ -10,6 +10,9 @@ use super::flag::{Environment, FlagKey, FlagState};
 use super::schedule::{Schedule, ScheduleId, StoredUpdates};
 use super::time::Timestamp;
 
+/// Of the events that this release writes. Fields may be added only under a new version.
+pub const SCHEMA_VERSION: u8 = 1;
+
 /// The processor's name as an actor.
 pub const PROCESSOR: &str = "schedule-processor";
 
@@ -32,7 +35,7 @@ impl Default for EventId {
 }
 
 /// Schedule transitions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum EventType {
     #[serde(rename = "flag_schedule.created")]
     Created,
@@ -244,7 +247,7 @@ impl AuditEvent {
             EventType::Created | EventType::Cancelled | EventType::Applied => None,
         };
         Ok(Self {
-            schema_version: 1,
+            schema_version: SCHEMA_VERSION,
             event_id,
             event_type,
             level: if event_type == EventType::Failed { Level::Error } else { Level::Info },

@@ -8,3 +8,4 @@ pub mod flag;
 pub mod schedule;
 pub mod text;
 pub mod time;
+pub mod time_range;

@@ -16,7 +16,7 @@ pub const REASON_MAX: usize = 500;
 /// In days of 24 hours.
 pub const MAX_DAYS_AHEAD: i64 = 366;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ScheduleId(pub Uuid);
 

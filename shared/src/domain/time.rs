@@ -88,6 +88,18 @@ impl Timestamp {
         self.0
     }
 
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub fn to_millis(self) -> i64 {
+        self.0.timestamp_millis()
+    }
+
+    /// Clamped to years 1 to 9999.
+    #[must_use]
+    pub fn plus_millis(self, millis: i64) -> Self {
+        Self::from_millis(self.to_millis().saturating_add(millis))
+    }
+
     fn to_rfc3339(self) -> String {
         self.0.to_rfc3339_opts(SecondsFormat::Millis, true)
     }
@@ -153,6 +165,11 @@ pub struct StoredMicros(pub i64);
 impl StoredMicros {
     pub const INFINITY: Self = Self(i64::MAX);
     pub const MINUS_INFINITY: Self = Self(i64::MIN);
+
+    #[must_use]
+    pub fn from_timestamp(time: Timestamp) -> Self {
+        Self(time.to_millis().saturating_mul(1000) - EPOCH_2000_MICROS)
+    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use crate::http::problem::Problem;
 use crate::http::request::Request;
 use crate::http::views::Reply;
 use crate::processor::TickError;
+use crate::verify::VerifyError;
 use extension::InvocationTracker;
 
 /// Yields needed before the request to register the extension is on the wire.
@@ -117,6 +118,13 @@ where
 /// A failed tick as Lambda counts it.
 impl From<TickError> for Diagnostic {
     fn from(error: TickError) -> Self {
+        Self { error_type: error.name().to_owned(), error_message: chain(&error) }
+    }
+}
+
+/// A failed verification as Lambda counts it.
+impl From<VerifyError> for Diagnostic {
+    fn from(error: VerifyError) -> Self {
         Self { error_type: error.name().to_owned(), error_message: chain(&error) }
     }
 }

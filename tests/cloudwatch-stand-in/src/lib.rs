@@ -85,6 +85,16 @@ impl CloudWatch {
         });
     }
 
+    /// Refuses this many reads as too many.
+    pub fn throttle_reads(&self, calls: usize) {
+        self.state.send_modify(|state| state.throttled_reads = calls);
+    }
+
+    /// Changes what is stored, as nobody can who has only the protocol.
+    pub fn tamper(&self, change: impl FnOnce(&mut Vec<Stored>)) {
+        self.state.send_modify(|state| change(&mut state.stored));
+    }
+
     /// Stops its clock at this time.
     pub fn stop_clock(&self, at: DateTime<Utc>) {
         self.state.send_modify(|state| state.clock = Some(at.timestamp_millis()));

@@ -27,6 +27,8 @@ pub(super) struct State {
     /// How long `PutLogEvents` takes to answer, after it has stored the events.
     pub delay: Duration,
     pub denied: BTreeSet<&'static str>,
+    /// How many reads are still to be refused as too many.
+    pub throttled_reads: usize,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +65,12 @@ struct Target {
     retention_in_days: Option<i64>,
     #[serde(default)]
     next_token: Option<String>,
+    #[serde(default)]
+    start_time: Option<i64>,
+    #[serde(default)]
+    end_time: Option<i64>,
+    #[serde(default)]
+    limit: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -91,7 +99,14 @@ impl State {
             Err(error) => return self.illegal(action, &format!("the body of {action}: {error}")),
         };
         if action == "FilterLogEvents" {
-            let answer = self.filter(&target);
+            let answer = if self.throttled_reads > 0 {
+                self.throttled_reads -= 1;
+                Err(("ThrottlingException", "Rate exceeded".to_owned()))
+            } else if self.denied.contains(action) {
+                Err(("AccessDeniedException", format!("not authorized to perform: logs:{action}")))
+            } else {
+                self.filter(&target)
+            };
             return Plan::of(None, &answer, Rejected::default());
         }
         let answer = match action {
@@ -207,15 +222,18 @@ impl State {
         }
     }
 
-    /// One page, in the order of arrival.
+    /// One page, in the order of arrival. `endTime` is inclusive.
     fn filter(&mut self, target: &Target) -> Result<Value, Refusal> {
         let start = target.next_token.as_deref().and_then(|token| token.parse().ok()).unwrap_or(0);
         self.group(&target.log_group_name)?;
-        let of_group =
-            self.stored.iter().enumerate().filter(|(_, event)| event.group == target.log_group_name);
+        let (first, last) = (target.start_time.unwrap_or(0), target.end_time.unwrap_or(i64::MAX));
+        let limit = target.limit.unwrap_or(PAGE).min(PAGE);
+        let of_group = self.stored.iter().enumerate().filter(|(_, event)| {
+            event.group == target.log_group_name && (first..=last).contains(&event.timestamp)
+        });
         let mut events: Vec<Value> = of_group
             .skip(start)
-            .take(PAGE + 1)
+            .take(limit + 1)
             .map(|(id, event)| {
                 json!({
                     "eventId": id.to_string(), "logStreamName": event.stream,
@@ -223,11 +241,11 @@ impl State {
                 })
             })
             .collect();
-        let more = events.len() > PAGE;
-        events.truncate(PAGE);
+        let more = events.len() > limit;
+        events.truncate(limit);
         let mut page = json!({ "events": events });
         if more {
-            page["nextToken"] = json!((start + PAGE).to_string());
+            page["nextToken"] = json!((start + limit).to_string());
         }
         Ok(page)
     }

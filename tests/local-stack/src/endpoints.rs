@@ -10,8 +10,8 @@ pub const ENDPOINTS: [(&str, &str, &str); 3] = [
     ("GET", SCHEDULES, "list-schedules"),
     ("DELETE", SCHEDULE, "cancel-schedule"),
 ];
-pub const FUNCTIONS: [&str; 5] =
-    ["create-schedule", "list-schedules", "cancel-schedule", "schedule-processor", "migrate"];
+pub const FUNCTIONS: [&str; 6] =
+    ["create-schedule", "list-schedules", "cancel-schedule", "schedule-processor", "migrate", "verify-trail"];
 /// The functions that write audit events, each to a stream of its name.
 pub const AUDITING: [&str; 3] = ["create-schedule", "cancel-schedule", "schedule-processor"];
 /// The database role of each function of a deployment.
@@ -21,4 +21,5 @@ pub const ROLES: [(&str, &str); FUNCTIONS.len()] = [
     ("cancel-schedule", "flag_schedules_api"),
     ("schedule-processor", "flag_schedules_processor"),
     ("migrate", "flag_schedules_migrate"),
+    ("verify-trail", "flag_schedules_reader"),
 ];

@@ -1,6 +1,6 @@
 //! The ports on PostgreSQL. `connector` opens connections, with `tls` and optionally `iam`; `connection`
 //! pools them and enforces time limits; `fault` classifies errors and `rows` reads columns; `schedules`,
-//! `due` and `outbox` implement the ports with the statements in `sql/`, one per file.
+//! `due`, `outbox` and `transitions` implement the ports with the statements in `sql/`, one per file.
 
 mod audited_write;
 pub mod connection;
@@ -19,6 +19,7 @@ mod rows;
 pub mod schedules;
 pub mod settings;
 pub mod tls;
+mod transitions;
 
 use std::sync::Arc;
 

@@ -1,0 +1,377 @@
+//! One run: slice after slice, then the candidates once more.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use super::event::{Digest, TrailEvent, digest_of_text};
+use super::report::{Different, Findings, Missing, Reason, Unknown, Verification};
+use super::slice::{Claim, Slice, Verdict};
+use super::window::Window;
+use super::{Verifier, VerifyError, compare};
+use crate::domain::schedule::{Schedule, ScheduleId};
+use crate::domain::time::Timestamp;
+use crate::domain::time_range::TimeRange;
+use crate::ports::store_error::StoreError;
+use crate::ports::trail_reader::ReadError;
+use crate::ports::transitions::{Position, TransitionKey};
+
+/// Longest slice, so that a run that is out of time has got somewhere.
+const MAX_SLICE_MS: i64 = 6 * 60 * 60 * 1000;
+/// CloudWatch Logs refuses older timestamps; an hour less, for clocks that differ.
+const REFUSED_AGE_MS: i64 = (14 * 24 - 1) * 60 * 60 * 1000;
+/// Most ranges in which candidates are looked for again.
+const MAX_RANGES: i64 = 100;
+/// Closer candidates share a range.
+const MIN_GAP_MS: i64 = 1_000;
+/// Most keys and hashes that are kept for recognising copies: some ten megabytes each.
+const MAX_KEPT: usize = 200_000;
+/// Most undelivered events: a sorted vector of keys of 36 MB.
+const MAX_UNDELIVERED: usize = 1_500_000;
+const UNDELIVERED_PAGE: u16 = 10_000;
+/// Rows that are read at once by id.
+const ROWS: usize = 500;
+
+pub(super) struct Run<'a> {
+    verifier: &'a Verifier,
+    window: Window,
+    now: Timestamp,
+    /// When the last slice must be done; the rest is for the candidates.
+    slices_until: Instant,
+    until: Instant,
+    findings: Findings,
+    undelivered: Vec<TransitionKey>,
+    candidates: Vec<Claim>,
+    /// Transitions that a stray event has told, rightly or wrongly.
+    told: HashSet<TransitionKey>,
+    /// Strays and unreadable events, so that their copies are not further findings.
+    judged: HashSet<Digest>,
+}
+
+/// Where reading the rows has got to.
+struct Cursor {
+    start: Timestamp,
+    position: Position,
+    /// Read, but part of the next slice.
+    carried: Vec<Claim>,
+}
+
+/// Whether the time was up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Done,
+    OutOfTime,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(verifier: &'a Verifier, window: Window, now: Timestamp, deadline: Instant) -> Self {
+        let started = Instant::now();
+        let left = deadline.saturating_duration_since(started);
+        Self {
+            verifier,
+            window,
+            now,
+            slices_until: started + left * 7 / 10,
+            until: started + left * 19 / 20,
+            findings: Findings::default(),
+            undelivered: Vec::new(),
+            candidates: Vec::new(),
+            told: HashSet::new(),
+            judged: HashSet::new(),
+        }
+    }
+
+    pub(super) async fn verify(mut self) -> Result<Verification, VerifyError> {
+        self.undelivered = self.read_undelivered().await?;
+        let start = self.window.resume;
+        let mut cursor = Cursor { start, position: Position::start(start), carried: Vec::new() };
+        // Everything before this time is verified, except for the candidates.
+        let mut confirmed = start;
+        let mut resume = None;
+        while cursor.start < self.window.range.to {
+            let begin = cursor.start;
+            if self.next_slice(&mut cursor).await? == Progress::OutOfTime {
+                resume = Some(begin);
+                break;
+            }
+            if self.candidates.len() >= self.verifier.limits.candidates {
+                if self.confirm().await? == Progress::OutOfTime {
+                    resume = Some(confirmed);
+                    break;
+                }
+                confirmed = cursor.start;
+            }
+        }
+        if self.confirm().await? == Progress::OutOfTime {
+            resume = Some(confirmed);
+        }
+        Ok(Verification::new(self.window.range, resume, self.findings))
+    }
+
+    async fn next_slice(&mut self, cursor: &mut Cursor) -> Result<Progress, VerifyError> {
+        let Some((range, mut slice)) = self.read_slice(cursor).await? else { return Ok(Progress::OutOfTime) };
+        let mut findings = Findings { checked: slice.len() as u64, ..Findings::default() };
+        if self.read_log(range, &mut slice, &mut findings, Strays::Judge).await? == Progress::OutOfTime {
+            return Ok(Progress::OutOfTime);
+        }
+        for claim in slice.into_untold() {
+            if self.undelivered.binary_search(&claim.key).is_ok() {
+                findings.undelivered += 1;
+            } else {
+                self.candidates.push(claim);
+            }
+        }
+        self.findings.add(findings);
+        Ok(Progress::Done)
+    }
+
+    /// The next slice; `None` if there is no time for it.
+    async fn read_slice(&self, cursor: &mut Cursor) -> Result<Option<(TimeRange, Slice)>, StoreError> {
+        let limits = &self.verifier.limits;
+        let from = cursor.start;
+        let mut to = self.window.range.to.min(from.plus_millis(MAX_SLICE_MS));
+        let mut claims = std::mem::take(&mut cursor.carried);
+        // All transitions of a millisecond are in one slice.
+        let is_full = |claims: &[Claim]| {
+            claims.len() >= limits.slice && claims.last().is_some_and(|last| last.occurred_at > from)
+        };
+        while !is_full(&claims) {
+            if Instant::now() >= self.slices_until {
+                return Ok(None);
+            }
+            let page = self.verifier.transitions.page(&cursor.position, to, limits.page).await?;
+            let is_last = page.len() < usize::from(limits.page);
+            claims.extend(page.iter().map(Claim::of));
+            if let Some(last) = page.into_iter().next_back() {
+                cursor.position = last.position;
+            }
+            if is_last {
+                break;
+            }
+        }
+        if is_full(&claims) {
+            // There may be more of the last millisecond.
+            to = claims.last().map_or(to, |last| last.occurred_at);
+            cursor.carried = claims.split_off(claims.partition_point(|claim| claim.occurred_at < to));
+        }
+        cursor.start = to;
+        Ok(Some((TimeRange { from, to }, Slice::new(claims))))
+    }
+
+    /// Judges all events of a range by the claims of a slice.
+    async fn read_log(
+        &mut self,
+        range: TimeRange,
+        slice: &mut Slice,
+        findings: &mut Findings,
+        strays: Strays,
+    ) -> Result<Progress, VerifyError> {
+        let until = if strays == Strays::Judge { self.slices_until } else { self.until };
+        let mut token: Option<String> = None;
+        loop {
+            if Instant::now() >= until {
+                return Ok(Progress::OutOfTime);
+            }
+            let page = match self.verifier.trail.page(range, token.as_deref(), until).await {
+                Ok(page) => page,
+                Err(ReadError::OutOfTime) => return Ok(Progress::OutOfTime),
+                Err(error) => return Err(VerifyError::Trail(error)),
+            };
+            if strays == Strays::Judge {
+                findings.events += page.messages.len() as u64;
+            }
+            self.judge(&page.messages, slice, findings, strays).await?;
+            // The same token again would be an endless loop.
+            if page.next.is_none() || page.next == token {
+                return Ok(Progress::Done);
+            }
+            token = page.next;
+        }
+    }
+
+    async fn judge(
+        &mut self,
+        messages: &[String],
+        slice: &mut Slice,
+        findings: &mut Findings,
+        strays: Strays,
+    ) -> Result<(), StoreError> {
+        let mut left = Vec::new();
+        for message in messages {
+            let Some(event) = TrailEvent::parse(message) else {
+                if strays == Strays::Judge {
+                    if self.is_new(message) {
+                        findings.add_unknown(Unknown::unreadable(message));
+                    } else {
+                        findings.duplicates += 1;
+                    }
+                }
+                continue;
+            };
+            if strays == Strays::Ignore && !slice.has(event.key()) {
+                continue;
+            }
+            match slice.judge(&event) {
+                Verdict::Right => {}
+                Verdict::Copy => findings.duplicates += 1,
+                Verdict::Second => self.add_second(message, &event, findings),
+                Verdict::Stray => left.push((event, message.as_str())),
+            }
+        }
+        for strays in left.chunks(ROWS) {
+            let rows = self.rows(strays.iter().map(|(event, _)| event.schedule_id)).await?;
+            for (event, message) in strays {
+                self.judge_stray(event, message, rows.get(&event.schedule_id), slice, findings);
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_stray(
+        &mut self,
+        event: &TrailEvent,
+        message: &str,
+        row: Option<&Schedule>,
+        slice: &mut Slice,
+        findings: &mut Findings,
+    ) {
+        let Some(row) = row else {
+            if self.is_new(message) {
+                findings.add_unknown(Unknown::event(event, Reason::NoSchedule));
+            } else {
+                findings.duplicates += 1;
+            }
+            return;
+        };
+        let fields = compare::differences(event, row);
+        if self.told.len() < MAX_KEPT {
+            self.told.insert(event.key());
+        }
+        if fields.is_empty() {
+            let verdict = slice.accept(event);
+            if verdict == Verdict::Second {
+                self.add_second(message, event, findings);
+            } else if !self.is_new(message) || verdict == Verdict::Copy {
+                findings.duplicates += 1;
+            }
+            return;
+        }
+        slice.contradict(event.key());
+        if self.is_new(message) {
+            let TrailEvent { schedule_id, event_type, event_id, .. } = *event;
+            findings.add_different(Different { schedule_id, event_type, event_id, fields });
+        } else {
+            findings.duplicates += 1;
+        }
+    }
+
+    fn add_second(&mut self, message: &str, event: &TrailEvent, findings: &mut Findings) {
+        if self.is_new(message) {
+            findings.add_unknown(Unknown::event(event, Reason::SecondEvent));
+        } else {
+            findings.duplicates += 1;
+        }
+    }
+
+    /// Whether it is not a copy of an event that was judged before.
+    fn is_new(&mut self, message: &str) -> bool {
+        let digest = digest_of_text(message);
+        if self.judged.len() < MAX_KEPT { self.judged.insert(digest) } else { !self.judged.contains(&digest) }
+    }
+
+    /// Looks once more for the events of the candidates; those without one are missing.
+    async fn confirm(&mut self) -> Result<Progress, VerifyError> {
+        let mut candidates = std::mem::take(&mut self.candidates);
+        candidates.retain(|candidate| !self.told.contains(&candidate.key));
+        if candidates.is_empty() {
+            return Ok(Progress::Done);
+        }
+        tokio::time::sleep(self.verifier.limits.settle).await;
+        self.undelivered = self.read_undelivered().await?;
+        let count = candidates.len();
+        candidates.retain(|candidate| self.undelivered.binary_search(&candidate.key).is_err());
+        let mut findings = Findings { undelivered: (count - candidates.len()) as u64, ..Findings::default() };
+        let ranges = ranges(&mut candidates, self.now);
+        let mut slice = Slice::new(candidates);
+        for range in ranges {
+            if self.read_log(range, &mut slice, &mut findings, Strays::Ignore).await? == Progress::OutOfTime {
+                return Ok(Progress::OutOfTime);
+            }
+        }
+        let untold: Vec<Claim> = slice.into_untold().collect();
+        for claims in untold.chunks(ROWS) {
+            let rows = self.rows(claims.iter().map(|claim| claim.key.0)).await?;
+            for claim in claims {
+                // Unless the row has changed since, or went with its flag.
+                if let Some(row) = rows.get(&claim.key.0)
+                    && compare::claims(row, claim.key.1)
+                    && Claim::digest_of(row, claim.key.1) == claim.digest
+                {
+                    findings.add_missing(Missing {
+                        schedule_id: claim.key.0,
+                        event_type: claim.key.1,
+                        occurred_at: claim.occurred_at,
+                        flag_key: row.flag_key.clone(),
+                        environment: row.environment.clone(),
+                    });
+                }
+            }
+        }
+        self.findings.add(findings);
+        Ok(Progress::Done)
+    }
+
+    async fn rows(
+        &self,
+        ids: impl Iterator<Item = ScheduleId>,
+    ) -> Result<HashMap<ScheduleId, Schedule>, StoreError> {
+        let mut ids: Vec<ScheduleId> = ids.collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let rows = self.verifier.transitions.find(&ids).await?;
+        Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+    }
+
+    async fn read_undelivered(&self) -> Result<Vec<TransitionKey>, VerifyError> {
+        let (mut keys, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.verifier.transitions.undelivered(after, UNDELIVERED_PAGE).await?;
+            keys.extend(page.iter().filter_map(|event| event.key));
+            if keys.len() > MAX_UNDELIVERED {
+                return Err(VerifyError::TooManyUndelivered(MAX_UNDELIVERED));
+            }
+            if page.len() < usize::from(UNDELIVERED_PAGE) {
+                keys.sort_unstable();
+                return Ok(keys);
+            }
+            after = page.last().map(|event| event.event_id);
+        }
+    }
+}
+
+/// What to do with events without a claim in the slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strays {
+    Judge,
+    Ignore,
+}
+
+/// Where the events of candidates may be: at their own time; and if that is too old for the log, at any time since it was.
+fn ranges(candidates: &mut [Claim], now: Timestamp) -> Vec<TimeRange> {
+    candidates.sort_unstable_by_key(|candidate| candidate.occurred_at);
+    let (Some(first), Some(last)) = (candidates.first(), candidates.last()) else { return Vec::new() };
+    let span = last.occurred_at.to_millis() - first.occurred_at.to_millis();
+    let gap = MIN_GAP_MS.max(span / MAX_RANGES);
+    let mut ranges: Vec<TimeRange> = Vec::new();
+    for candidate in candidates.iter() {
+        let (from, to) = (candidate.occurred_at, candidate.occurred_at.plus_millis(1));
+        match ranges.last_mut() {
+            Some(range) if from.to_millis() - range.to.to_millis() <= gap => range.to = to,
+            _ => ranges.push(TimeRange { from, to }),
+        }
+    }
+    let refused = TimeRange { from: first.occurred_at.plus_millis(REFUSED_AGE_MS), to: now };
+    if !refused.is_empty() {
+        ranges.push(refused);
+    }
+    ranges
+}

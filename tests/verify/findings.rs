@@ -1,0 +1,145 @@
+//! What somebody with every right to the database or the log did, one thing at a time.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::world::{FLAG, World, turn_on_in, wait_until_due};
+
+/// The findings without the counts.
+fn found(result: &Value) -> Value {
+    for list in ["missing", "unknown", "different"] {
+        let count = result[list].as_array().map(Vec::len);
+        assert_eq!(result[format!("{list}_count")].as_u64(), count.map(|count| count as u64), "{result:#}");
+    }
+    json!({"missing": result["missing"], "unknown": result["unknown"], "different": result["different"]})
+}
+
+#[tokio::test]
+async fn a_schedule_that_was_applied_twice_is_reported() {
+    let world = World::start().await;
+    let id = world.create(&turn_on_in(1)).await;
+    wait_until_due().await;
+    world.api.tick().await.value();
+    let first = world.event(&id, "applied");
+    world.sql("update feature_flag_schedules set status = 'pending', applied_at = null").await;
+    world.api.tick().await.value();
+
+    let result = world.verify().await;
+
+    let expected = json!({
+        "missing": [],
+        "unknown": [],
+        "different": [{
+            "schedule_id": id, "event_type": "flag_schedule.applied", "event_id": first["event_id"],
+            "fields": ["lateness_ms", "occurred_at"],
+        }],
+    });
+    assert_eq!(found(&result), expected, "{result:#}");
+}
+
+#[tokio::test]
+async fn a_schedule_that_was_set_back_contradicts_its_event() {
+    let world = World::start().await;
+    let id = world.create(&turn_on_in(1)).await;
+    wait_until_due().await;
+    world.api.tick().await.value();
+    world.sql("update feature_flag_schedules set status = 'pending', applied_at = null").await;
+
+    let result = world.verify().await;
+
+    let event_id = &world.event(&id, "applied")["event_id"];
+    let different = json!([{
+        "schedule_id": id, "event_type": "flag_schedule.applied", "event_id": event_id, "fields": ["event_type"],
+    }]);
+    assert_eq!(found(&result), json!({"missing": [], "unknown": [], "different": different}), "{result:#}");
+}
+
+#[tokio::test]
+async fn a_cancellation_that_nobody_asked_the_service_for_is_missing() {
+    let world = World::start().await;
+    let id = world.create(&turn_on_in(3600)).await;
+    world
+        .sql("update feature_flag_schedules set status = 'cancelled', cancelled_at = now(), cancelled_by = 'ben'")
+        .await;
+
+    let result = world.verify().await;
+
+    assert_eq!(result["missing"][0]["schedule_id"], id, "{result:#}");
+    assert_eq!(result["missing"][0]["event_type"], "flag_schedule.cancelled", "{result:#}");
+    assert_eq!(result["missing"][0]["flag_key"], FLAG, "{result:#}");
+    assert_eq!(result["missing_count"], 1, "{result:#}");
+    assert_eq!((&result["unknown"], &result["different"]), (&json!([]), &json!([])), "{result:#}");
+    let metrics = world.api.function("verify-trail").await.logs();
+    let metrics = metrics.iter().find(|line| line.contains("CloudWatchMetrics")).expect("a line of metrics");
+    let metrics: Value = serde_json::from_str(metrics).unwrap();
+    assert_eq!((&metrics["TrailMissing"], &metrics["TrailComplete"]), (&json!(1), &json!(1)), "{metrics:#}");
+}
+
+#[tokio::test]
+async fn forged_events_are_unknown_or_different() {
+    let world = World::start().await;
+    let id = world.create(&turn_on_in(3600)).await;
+    world.api.settle().await;
+    let honest = world.event(&id, "created");
+    let mut of_nothing = honest.clone();
+    of_nothing["schedule_id"] = json!(Uuid::now_v7());
+    let mut altered = honest.clone();
+    altered["actor"]["user_id"] = json!("somebody-else");
+    let mut second = honest.clone();
+    second["event_id"] = json!(Uuid::now_v7());
+    for forged in [&of_nothing, &altered, &second] {
+        world.forge(forged).await;
+    }
+
+    let result = world.verify().await;
+
+    assert_eq!((&result["missing_count"], &result["unknown_count"]), (&json!(0), &json!(2)), "{result:#}");
+    let reasons: Vec<_> =
+        result["unknown"].as_array().into_iter().flatten().map(|unknown| &unknown["reason"]).collect();
+    assert!(
+        reasons.contains(&&json!("no_schedule")) && reasons.contains(&&json!("second_event")),
+        "{result:#}"
+    );
+    let different = json!([{
+        "schedule_id": id, "event_type": "flag_schedule.created", "event_id": honest["event_id"],
+        "fields": ["actor.user_id"],
+    }]);
+    assert_eq!(result["different"], different, "{result:#}");
+}
+
+#[tokio::test]
+async fn the_events_of_a_deleted_flag_are_unknown() {
+    let world = World::start().await;
+    let id = world.create(&turn_on_in(3600)).await;
+    world.cancel(&id).await;
+    world.api.settle().await;
+    let owner = world.api.database.connect().await;
+    owner.batch_execute("delete from feature_flags").await.unwrap();
+
+    let result = world.verify().await;
+
+    assert_eq!((&result["checked"], &result["unknown_count"]), (&json!(0), &json!(2)), "{result:#}");
+    assert_eq!((&result["missing"], &result["different"]), (&json!([]), &json!([])), "{result:#}");
+    assert_eq!(result["unknown"][0]["schedule_id"], id, "{result:#}");
+}
+
+#[tokio::test]
+async fn a_row_that_was_altered_contradicts_its_events() {
+    let world = World::start().await;
+    let id = world.create(&turn_on_in(3600)).await;
+    world.cancel(&id).await;
+    world.sql("update feature_flag_schedules set reason = 'it was agreed', cancelled_by = 'ben'").await;
+
+    let result = world.verify().await;
+
+    let fields = |event_type: &str| {
+        let different = result["different"].as_array().into_iter().flatten();
+        let of_type = |it: &&Value| {
+            it["event_type"] == format!("flag_schedule.{event_type}") && it["schedule_id"] == id
+        };
+        different.filter(of_type).map(|it| it["fields"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(fields("created"), [json!(["schedule.reason"])], "{result:#}");
+    assert_eq!(fields("cancelled"), [json!(["actor.user_id", "schedule.reason"])], "{result:#}");
+    assert_eq!((&result["missing"], &result["unknown"]), (&json!([]), &json!([])), "{result:#}");
+}

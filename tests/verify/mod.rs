@@ -1,0 +1,8 @@
+//! The verification of the trail: no findings after an honest history, whatever went wrong in it; and exactly what was done
+//! to the trail or to the database, if something was.
+
+mod findings;
+mod honest;
+mod input;
+mod randomised;
+mod world;
