@@ -95,15 +95,17 @@ fn a_processor_that_does_not_run_raises_an_alarm() {
     assert_eq!(silent["ComparisonOperator"], "LessThanThreshold");
 }
 
-/// Neither is one whose result nobody looks at.
 #[test]
 fn a_verification_that_does_not_run_raises_an_alarm() {
     let deployed = deployed(&[]);
     let unverified = deployed.properties("TrailUnverifiedAlarm");
 
     assert_eq!(unverified["TreatMissingData"], "breaching");
-    assert_eq!((&unverified["Statistic"], &unverified["Threshold"]), (&json!("Minimum"), &json!(1)));
+    assert_eq!((&unverified["Statistic"], &unverified["Threshold"]), (&json!("Maximum"), &json!(1)));
     assert_eq!(unverified["ComparisonOperator"], "LessThanThreshold");
+    // Longer than a day, so that a run a few seconds later than the day before is no alarm.
+    let number = |name: &str| unverified[name].as_u64().expect("a number");
+    assert_eq!(number("Period") * number("EvaluationPeriods"), 30 * 60 * 60);
     assert_eq!(deployed.properties("VerifyTrailFunctionDaily")["ScheduleExpression"], "rate(1 day)");
     // EventBridge's own event is no window.
     assert_eq!(deployed.properties("VerifyTrailFunctionDaily")["Targets"][0]["Input"], "{}");

@@ -120,7 +120,6 @@ fn what_is_missing_is_told_before_anything_is_deployed() {
         [
             "DatabaseBySecret: DatabaseAuthentication secret needs DatabaseApiSecret.",
             "DatabaseBySecret: DatabaseAuthentication secret needs DatabaseProcessorSecret.",
-            "DatabaseBySecret: DatabaseAuthentication secret needs DatabaseReaderSecret.",
             "DatabaseBySecret: DatabaseAuthentication secret needs DatabaseMigrateSecret.",
             "OneKeySet: Give either AuthJwksUrl or AuthJwks.",
         ]

@@ -83,6 +83,9 @@ impl Lane {
             "insert into feature_flags (flag_key) select '{name}-' || f from unnest(array['a', 'b', 'c']) f"
         );
         self.admin.batch_execute(&flags).await.unwrap();
+        if scenario == Scenario::Verify {
+            self.forge_event().await;
+        }
         if scenario.is_tick() {
             let body =
                 json!({"scheduled_at": crate::support::in_seconds(3600), "updates": {"enabled": false}});
@@ -102,6 +105,22 @@ impl Lane {
              returning id::text"
         );
         self.admin.query(&schedules, &[]).await.unwrap()[0].get(0)
+    }
+
+    /// Writes an event of no schedule to the log, so that a verification looks for its row.
+    async fn forge_event(&self) {
+        let event = json!({
+            "event_id": uuid::Uuid::now_v7(), "event_type": "flag_schedule.created", "schedule_id": uuid::Uuid::now_v7(),
+        });
+        let before_the_end_of_the_window = harness::clock::now() - chrono::TimeDelta::minutes(10);
+        let body = json!({
+            "logGroupName": self.api.group.name(),
+            "logStreamName": "create-schedule",
+            "logEvents": [{
+                "timestamp": before_the_end_of_the_window.timestamp_millis(), "message": event.to_string(),
+            }],
+        });
+        self.api.group.logs().call("PutLogEvents", body).await.unwrap();
     }
 
     /// Makes what waits in the outbox old enough for the sweep.

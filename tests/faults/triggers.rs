@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use harness::api::Api;
+use harness::lambda::Outcome;
 use tokio_postgres::Client;
 
 use super::locked_rows::{ended, fill};
@@ -36,8 +37,13 @@ async fn twenty_flags_that_wait_for_somebody_keep_no_other_from_being_applied_in
     before_update(&client, "feature_flags", body).await;
     somebody.batch_execute("begin; update busy set n = 2").await.unwrap();
 
-    let report = api.tick().await.value();
+    let mut tick = api.tick().await;
+    if matches!(&tick.outcome, Outcome::FunctionError(error) if error.error_type == "DatabaseUnavailable") {
+        // A busy machine: not even an empty batch was stored in time, and nothing was changed.
+        tick = api.tick().await;
+    }
 
+    let report = tick.value();
     assert_eq!((&report["applied"], &report["flags_left"]), (&100.into(), &20.into()), "{report:#}");
     somebody.batch_execute("rollback").await.unwrap();
     assert_eq!(api.tick().await.value()["applied"], 20);

@@ -7,7 +7,7 @@ mod forbidden;
 mod guards;
 mod master;
 mod misuse;
-mod strangers;
+mod other_users;
 mod upgrade;
 mod work;
 

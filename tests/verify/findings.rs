@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::world::{FLAG, World, turn_on_in, wait_until_due};
+use super::trail_world::{FLAG, World, turn_on_in, wait_until_due};
 
 /// The findings without the counts.
 fn found(result: &Value) -> Value {

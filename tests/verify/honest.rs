@@ -6,7 +6,7 @@ use harness::api::{create_request, tick_event};
 use harness::cloudwatch::Fault;
 use serde_json::json;
 
-use super::world::{World, assert_no_findings, too_late_in, turn_on_in, wait_until_due};
+use super::trail_world::{World, assert_no_findings, too_late_in, turn_on_in, wait_until_due};
 
 #[tokio::test]
 async fn nothing_is_found_after_an_honest_history() {
@@ -76,7 +76,7 @@ async fn events_that_the_outbox_could_not_take_are_found_in_the_log() {
 #[tokio::test]
 async fn functions_that_were_killed_leave_no_findings() {
     let world = World::start().await;
-    let event = create_request(super::world::FLAG, "", &turn_on_in(2)).bearer(&world.token).event();
+    let event = create_request(super::trail_world::FLAG, "", &turn_on_in(2)).bearer(&world.token).event();
     for micros in (0..6_000).step_by(500) {
         for (name, event) in [("create-schedule", &event), ("schedule-processor", &tick_event())] {
             let function = world.api.function(name).await;

@@ -6,7 +6,7 @@ use harness::api::Api;
 use harness::lambda::{Launch, Outcome};
 use serde_json::{Value, json};
 
-use super::world::{World, assert_no_findings, turn_on_in};
+use super::trail_world::{World, assert_no_findings, turn_on_in};
 use crate::support::in_seconds;
 
 #[tokio::test]

@@ -4,5 +4,5 @@
 mod findings;
 mod honest;
 mod input;
-mod randomised;
-mod world;
+mod random_manipulations;
+mod trail_world;

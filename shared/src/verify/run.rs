@@ -3,67 +3,51 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
+use super::compare;
 use super::event::{Digest, TrailEvent, digest_of_text};
-use super::report::{Different, Findings, Missing, Reason, Unknown, Verification};
-use super::slice::{Claim, Slice, Verdict};
+use super::report::{Different, Findings, Reason, Unknown, Verification};
+use super::slice::{Claim, Cursor, Slice, Verdict};
+use super::verifier::{Verifier, VerifyError};
 use super::window::Window;
-use super::{Verifier, VerifyError, compare};
 use crate::domain::schedule::{Schedule, ScheduleId};
 use crate::domain::time::Timestamp;
 use crate::domain::time_range::TimeRange;
 use crate::ports::store_error::StoreError;
 use crate::ports::trail_reader::ReadError;
-use crate::ports::transitions::{Position, TransitionKey};
+use crate::ports::transitions::TransitionKey;
 
 /// Longest slice, so that a run that is out of time has got somewhere.
 const MAX_SLICE_MS: i64 = 6 * 60 * 60 * 1000;
-/// CloudWatch Logs refuses older timestamps; an hour less, for clocks that differ.
-const REFUSED_AGE_MS: i64 = (14 * 24 - 1) * 60 * 60 * 1000;
-/// Most ranges in which candidates are looked for again.
-const MAX_RANGES: i64 = 100;
-/// Closer candidates share a range.
-const MIN_GAP_MS: i64 = 1_000;
 /// Most keys and hashes that are kept for recognising copies: some ten megabytes each.
 const MAX_KEPT: usize = 200_000;
-/// Most undelivered events: a sorted vector of keys of 36 MB.
-const MAX_UNDELIVERED: usize = 1_500_000;
-const UNDELIVERED_PAGE: u16 = 10_000;
 /// Rows that are read at once by id.
-const ROWS: usize = 500;
+pub(super) const ROWS: usize = 500;
 
 pub(super) struct Run<'a> {
-    verifier: &'a Verifier,
+    pub(super) verifier: &'a Verifier,
     window: Window,
-    now: Timestamp,
+    pub(super) now: Timestamp,
     /// When the last slice must be done; the rest is for the candidates.
     slices_until: Instant,
     until: Instant,
-    findings: Findings,
-    undelivered: Vec<TransitionKey>,
-    candidates: Vec<Claim>,
+    pub(super) findings: Findings,
+    pub(super) undelivered: Vec<TransitionKey>,
+    pub(super) candidates: Vec<Claim>,
     /// Transitions that a stray event has told, rightly or wrongly.
-    told: HashSet<TransitionKey>,
+    pub(super) told: HashSet<TransitionKey>,
     /// Strays and unreadable events, so that their copies are not further findings.
     judged: HashSet<Digest>,
 }
 
-/// Where reading the rows has got to.
-struct Cursor {
-    start: Timestamp,
-    position: Position,
-    /// Read, but part of the next slice.
-    carried: Vec<Claim>,
-}
-
 /// Whether the time was up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+pub(super) enum Progress {
     Done,
     OutOfTime,
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(verifier: &'a Verifier, window: Window, now: Timestamp, deadline: Instant) -> Self {
+    fn new(verifier: &'a Verifier, window: Window, now: Timestamp, deadline: Instant) -> Self {
         let started = Instant::now();
         let left = deadline.saturating_duration_since(started);
         Self {
@@ -80,7 +64,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub(super) async fn verify(mut self) -> Result<Verification, VerifyError> {
+    async fn verify(mut self) -> Result<Verification, VerifyError> {
         self.undelivered = self.read_undelivered().await?;
         let start = self.window.resume;
         let mut cursor = Cursor { start, position: Position::start(start), carried: Vec::new() };
@@ -158,7 +142,7 @@ impl<'a> Run<'a> {
     }
 
     /// Judges all events of a range by the claims of a slice.
-    async fn read_log(
+    pub(super) async fn read_log(
         &mut self,
         range: TimeRange,
         slice: &mut Slice,
@@ -278,49 +262,7 @@ impl<'a> Run<'a> {
         if self.judged.len() < MAX_KEPT { self.judged.insert(digest) } else { !self.judged.contains(&digest) }
     }
 
-    /// Looks once more for the events of the candidates; those without one are missing.
-    async fn confirm(&mut self) -> Result<Progress, VerifyError> {
-        let mut candidates = std::mem::take(&mut self.candidates);
-        candidates.retain(|candidate| !self.told.contains(&candidate.key));
-        if candidates.is_empty() {
-            return Ok(Progress::Done);
-        }
-        tokio::time::sleep(self.verifier.limits.settle).await;
-        self.undelivered = self.read_undelivered().await?;
-        let count = candidates.len();
-        candidates.retain(|candidate| self.undelivered.binary_search(&candidate.key).is_err());
-        let mut findings = Findings { undelivered: (count - candidates.len()) as u64, ..Findings::default() };
-        let ranges = ranges(&mut candidates, self.now);
-        let mut slice = Slice::new(candidates);
-        for range in ranges {
-            if self.read_log(range, &mut slice, &mut findings, Strays::Ignore).await? == Progress::OutOfTime {
-                return Ok(Progress::OutOfTime);
-            }
-        }
-        let untold: Vec<Claim> = slice.into_untold().collect();
-        for claims in untold.chunks(ROWS) {
-            let rows = self.rows(claims.iter().map(|claim| claim.key.0)).await?;
-            for claim in claims {
-                // Unless the row has changed since, or went with its flag.
-                if let Some(row) = rows.get(&claim.key.0)
-                    && compare::claims(row, claim.key.1)
-                    && Claim::digest_of(row, claim.key.1) == claim.digest
-                {
-                    findings.add_missing(Missing {
-                        schedule_id: claim.key.0,
-                        event_type: claim.key.1,
-                        occurred_at: claim.occurred_at,
-                        flag_key: row.flag_key.clone(),
-                        environment: row.environment.clone(),
-                    });
-                }
-            }
-        }
-        self.findings.add(findings);
-        Ok(Progress::Done)
-    }
-
-    async fn rows(
+    pub(super) async fn rows(
         &self,
         ids: impl Iterator<Item = ScheduleId>,
     ) -> Result<HashMap<ScheduleId, Schedule>, StoreError> {
@@ -330,48 +272,26 @@ impl<'a> Run<'a> {
         let rows = self.verifier.transitions.find(&ids).await?;
         Ok(rows.into_iter().map(|row| (row.id, row)).collect())
     }
-
-    async fn read_undelivered(&self) -> Result<Vec<TransitionKey>, VerifyError> {
-        let (mut keys, mut after) = (Vec::new(), None);
-        loop {
-            let page = self.verifier.transitions.undelivered(after, UNDELIVERED_PAGE).await?;
-            keys.extend(page.iter().filter_map(|event| event.key));
-            if keys.len() > MAX_UNDELIVERED {
-                return Err(VerifyError::TooManyUndelivered(MAX_UNDELIVERED));
-            }
-            if page.len() < usize::from(UNDELIVERED_PAGE) {
-                keys.sort_unstable();
-                return Ok(keys);
-            }
-            after = page.last().map(|event| event.event_id);
-        }
-    }
 }
 
 /// What to do with events without a claim in the slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Strays {
+pub(super) enum Strays {
     Judge,
     Ignore,
 }
 
-/// Where the events of candidates may be: at their own time; and if that is too old for the log, at any time since it was.
-fn ranges(candidates: &mut [Claim], now: Timestamp) -> Vec<TimeRange> {
-    candidates.sort_unstable_by_key(|candidate| candidate.occurred_at);
-    let (Some(first), Some(last)) = (candidates.first(), candidates.last()) else { return Vec::new() };
-    let span = last.occurred_at.to_millis() - first.occurred_at.to_millis();
-    let gap = MIN_GAP_MS.max(span / MAX_RANGES);
-    let mut ranges: Vec<TimeRange> = Vec::new();
-    for candidate in candidates.iter() {
-        let (from, to) = (candidate.occurred_at, candidate.occurred_at.plus_millis(1));
-        match ranges.last_mut() {
-            Some(range) if from.to_millis() - range.to.to_millis() <= gap => range.to = to,
-            _ => ranges.push(TimeRange { from, to }),
-        }
+impl Verifier {
+    /// Verifies as much of the window as there is time for; the invocation ends at `deadline`.
+    ///
+    /// # Errors
+    /// [`VerifyError`] when a side cannot be read.
+    pub async fn verify(
+        &self,
+        window: Window,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<Verification, VerifyError> {
+        Run::new(self, window, now, deadline).verify().await
     }
-    let refused = TimeRange { from: first.occurred_at.plus_millis(REFUSED_AGE_MS), to: now };
-    if !refused.is_empty() {
-        ranges.push(refused);
-    }
-    ranges
 }

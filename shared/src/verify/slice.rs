@@ -5,7 +5,15 @@ use super::event::{Digest, TrailEvent, digest_of};
 use crate::domain::audit_event::{EventId, EventType};
 use crate::domain::schedule::Schedule;
 use crate::domain::time::Timestamp;
-use crate::ports::transitions::{Transition, TransitionKey};
+use crate::ports::transitions::{Position, Transition, TransitionKey};
+
+/// Where reading the rows has got to.
+pub(super) struct Cursor {
+    pub(super) start: Timestamp,
+    pub(super) position: Position,
+    /// Read, but part of the next slice.
+    pub(super) carried: Vec<Claim>,
+}
 
 /// A transition that the database claims.
 #[derive(Debug, Clone)]

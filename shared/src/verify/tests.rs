@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::verifier::Limits;
 use super::window::Window;
-use super::{Limits, Verification, Verifier};
+use super::{Verification, Verifier};
 use crate::domain::audit_event::EventType;
 use crate::domain::time::Timestamp;
 use crate::domain::time_range::TimeRange;

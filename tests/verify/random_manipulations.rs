@@ -11,7 +11,7 @@ use harness::cloudwatch::Fault;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::world::{World, assert_no_findings, too_late_in, turn_on_in, wait_until_due};
+use super::trail_world::{World, assert_no_findings, too_late_in, turn_on_in, wait_until_due};
 use crate::support::text;
 
 /// Histories without `VERIFY_MINUTES`.
