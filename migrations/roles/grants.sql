@@ -53,7 +53,6 @@ begin
     -- Everybody may execute functions, unless the database's default privileges say otherwise.
     grant execute on function
         flag_schedule_document(feature_flag_schedules, pg_catalog.text, pg_catalog.text),
-        flag_schedules_is_guarded(pg_catalog.oid),
         flag_schedules_is_asked_for(pg_catalog.jsonb, pg_catalog.uuid, pg_catalog.timestamptz, pg_catalog.jsonb, pg_catalog.text)
         to flag_schedules_api, flag_schedules_processor;
 
