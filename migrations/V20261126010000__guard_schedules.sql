@@ -46,10 +46,7 @@ begin
 end
 $$;
 
--- Whoever writes to the table calls it, also where default privileges leave nothing to the public.
-grant execute on function flag_schedules_is_guarded to public;
-
--- pg_temp last: a temporary table must not hide one that these functions use.
+-- pg_temp last: a temporary table or function must not hide what these functions use.
 do $$
 begin
     execute pg_catalog.format('alter function flag_schedules_is_guarded set search_path = %I, pg_temp', pg_catalog.current_schema());
