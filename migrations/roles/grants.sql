@@ -7,6 +7,9 @@ do $$
 declare
     has_reader pg_catalog.bool;
 begin
+    -- The triggers call it in the name of whoever writes to the table. Everybody may, unless default privileges say otherwise.
+    grant execute on function flag_schedules_is_guarded(pg_catalog.oid) to public;
+
     -- If roles.sql has not been run in this database, its roles are managed in another way.
     if 2 operator(pg_catalog.<>) (
         select pg_catalog.count(distinct role.rolname)
@@ -53,7 +56,6 @@ begin
     -- Everybody may execute functions, unless the database's default privileges say otherwise.
     grant execute on function
         flag_schedule_document(feature_flag_schedules, pg_catalog.text, pg_catalog.text),
-        flag_schedules_is_guarded(pg_catalog.oid),
         flag_schedules_is_asked_for(pg_catalog.jsonb, pg_catalog.uuid, pg_catalog.timestamptz, pg_catalog.jsonb, pg_catalog.text)
         to flag_schedules_api, flag_schedules_processor;
 

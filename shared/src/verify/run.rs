@@ -14,7 +14,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::time_range::TimeRange;
 use crate::ports::store_error::StoreError;
 use crate::ports::trail_reader::ReadError;
-use crate::ports::transitions::TransitionKey;
+use crate::ports::transitions::{Position, TransitionKey};
 
 /// Longest slice, so that a run that is out of time has got somewhere.
 const MAX_SLICE_MS: i64 = 6 * 60 * 60 * 1000;
