@@ -45,9 +45,6 @@ pub async fn do_all(api: &Api) {
         assert_eq!(found, count, "{event_type}: {events:#?}");
     }
     assert_eq!(outbox(api).await, 0, "what is delivered is deleted");
-    let verified = api.function("verify-trail").await.invoke(&json!({"to": in_seconds(0)})).await.value();
-    // What this test altered itself is found, too: the times that it made due, and the updates that it broke.
-    assert_eq!((&verified["missing"], &verified["unknown"]), (&json!([]), &json!([])), "{verified:#}");
 }
 
 /// Rows of the outbox.
@@ -61,6 +58,10 @@ async fn on_an_empty_database_every_function_works_as_its_role() {
     api.flag("a", "production").await;
 
     do_all(&api).await;
+
+    let verified = api.function("verify-trail").await.invoke(&json!({"to": in_seconds(0)})).await.value();
+    // What this test altered itself is found, too: the times that it made due, and the updates that it broke.
+    assert_eq!((&verified["missing"], &verified["unknown"]), (&json!([]), &json!([])), "{verified:#}");
 
     let again = api.function("migrate").await.invoke(&json!({})).await.value();
     assert_eq!(again["applied"], json!([]));
