@@ -38,7 +38,8 @@ begin
     grant update (enabled, rollout_percentage, updated_at) on feature_flags to flag_schedules_processor;
 
     -- Schedules: created and cancelled by admins, ended by the processor. Nobody deletes one or alters the requested change.
-    -- Triggers restrict the updates further, to the transitions of each role. The update of `id` is for a create with a known idempotency key, whose DO UPDATE sets it to itself.
+    -- Triggers restrict the updates further, to the transitions of each role. The update of `id` is for a create with a known
+    -- idempotency key, whose DO UPDATE sets it to itself.
     grant select on feature_flag_schedules to flag_schedules_api, flag_schedules_processor;
     grant insert (id, flag_id, scheduled_at, apply_by, updates, reason, created_by, idempotency_key)
         on feature_flag_schedules to flag_schedules_api;
