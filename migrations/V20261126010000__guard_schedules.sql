@@ -57,7 +57,10 @@ $$;
 create trigger flag_schedules_guard_insert
     after insert on feature_flag_schedules
     for each row
-    when (new.status is distinct from 'pending')
+    when (
+        new.status is distinct from 'pending'
+        or (pg_catalog.clock_timestamp() operator(pg_catalog.-) pg_catalog.now()) operator(pg_catalog.>) '1 minute'::pg_catalog.interval
+    )
     execute function flag_schedules_refuse();
 
 create trigger flag_schedules_guard_update
@@ -83,7 +86,10 @@ create trigger flag_schedules_guard_update
                 and new.failed_at is not distinct from old.failed_at
                 and new.error_code is not distinct from old.error_code
                 and new.error_message is not distinct from old.error_message
-            when old.status operator(pg_catalog.<>) 'pending' then false
+            when old.status is distinct from 'pending' then false
+            -- A transaction that was begun long ago, or else `now()` would date the transition back.
+            when (pg_catalog.clock_timestamp() operator(pg_catalog.-) pg_catalog.now())
+                operator(pg_catalog.>) '1 minute'::pg_catalog.interval then false
             when new.status operator(pg_catalog.=) 'cancelled' then
                 current_user operator(pg_catalog.<>) 'flag_schedules_processor'
                 and new.cancelled_by is not null
@@ -95,7 +101,7 @@ create trigger flag_schedules_guard_update
                 and new.error_message is not distinct from old.error_message
             else
                 current_user operator(pg_catalog.<>) 'flag_schedules_api'
-                and old.scheduled_at operator(pg_catalog.<=) pg_catalog.clock_timestamp()
+                and old.scheduled_at operator(pg_catalog.<=) pg_catalog.now()
                 and new.cancelled_at is not distinct from old.cancelled_at
                 and new.cancelled_by is not distinct from old.cancelled_by
                 and new.cancel_reason is not distinct from old.cancel_reason

@@ -45,33 +45,11 @@ create policy others_as_granted on audit_outbox using (
     ))
 );
 
--- Whether an event of the API says what was asked for. The processor's events, a thousand at a time, are spared a second
--- lookup for each: `verify-trail` compares those with the rows.
-create function flag_schedules_is_asked_for(
-    event pg_catalog.jsonb, flag pg_catalog.uuid, scheduled_at pg_catalog.timestamptz, updates pg_catalog.jsonb, reason pg_catalog.text
-)
-returns pg_catalog.bool
-language plpgsql stable
-as $$
-begin
-    return event operator(pg_catalog.->) 'scheduled_at' operator(pg_catalog.=) pg_catalog.to_jsonb(scheduled_at)
-        and event operator(pg_catalog.->>) 'reason' is not distinct from pg_catalog.left(reason, 1000)
-        and (
-            coalesce(event operator(pg_catalog.->) 'updates', 'null') operator(pg_catalog.=) coalesce(updates, 'null')
-            or pg_catalog.octet_length(updates::pg_catalog.text) operator(pg_catalog.>) 4096
-        )
-        and exists (
-            select from feature_flags f
-            where f.id operator(pg_catalog.=) flag
-                and (event operator(pg_catalog.->>) 'flag_key') operator(pg_catalog.=) pg_catalog.left(f.flag_key, 1000)
-                and (event operator(pg_catalog.->>) 'environment') operator(pg_catalog.=) pg_catalog.left(f.environment, 1000)
-        );
-end
-$$;
-
--- Row-level security does not see what the rest of the statement has written; a trigger after the statement does. A schedule
--- whose newest version this transaction has not written is no reason for an event. The rows are looked up one by one, by
--- primary key, because a session keeps the first plan, made for however many there were then.
+-- Row-level security does not see what the rest of the statement has written; a trigger after the statement does. An event
+-- needs a schedule whose newest version this transaction has written, and whose transition is as old as the transaction, to
+-- the second. An event of the API must be the whole row; the processor's events, a thousand at a time, are spared rendering
+-- each row once more: `verify-trail` compares those with the rows. The rows are looked up one by one, by primary key, because
+-- a session keeps the first plan, made for however many there were then.
 create function flag_schedules_check_events() returns trigger
 language plpgsql
 as $$
@@ -84,25 +62,40 @@ begin
     select e.event_id, e.event_type, e.schedule operator(pg_catalog.->>) 'id' as schedule_id into wrong
     from written e
     left join lateral (
-        select (e.schedule operator(pg_catalog.->>) 'status') operator(pg_catalog.=) s.status
+        select (e.schedule operator(pg_catalog.->>) 'id') operator(pg_catalog.=) s.id::pg_catalog.text
+            and (e.schedule operator(pg_catalog.->>) 'status') operator(pg_catalog.=) s.status
             and e.schedule operator(pg_catalog.->>) 'created_by' is not distinct from pg_catalog.left(s.created_by, 1000)
             and case e.event_type
                 when 'flag_schedule.created' then
                     s.status operator(pg_catalog.=) 'pending'
                     and (e.context operator(pg_catalog.#>>) '{actor,user_id}') operator(pg_catalog.=) s.created_by
-                    and (e.schedule operator(pg_catalog.->) 'created_at') operator(pg_catalog.=) pg_catalog.to_jsonb(s.created_at)
-                    and flag_schedules_is_asked_for(e.schedule, s.flag_id, s.scheduled_at, s.updates, s.reason)
+                    and s.created_at operator(pg_catalog.>=) (pg_catalog.now() operator(pg_catalog.-) '1 second'::pg_catalog.interval)
+                    and s.created_at operator(pg_catalog.<=) (pg_catalog.now() operator(pg_catalog.+) '1 second'::pg_catalog.interval)
+                    and e.schedule operator(pg_catalog.=) (
+                        select flag_schedule_document(s, f.flag_key::pg_catalog.text, f.environment::pg_catalog.text)
+                        from feature_flags f
+                        where f.id operator(pg_catalog.=) s.flag_id
+                    )
                 when 'flag_schedule.cancelled' then
                     s.status operator(pg_catalog.=) 'cancelled'
                     and (e.context operator(pg_catalog.#>>) '{actor,user_id}') operator(pg_catalog.=) s.cancelled_by
-                    and (e.schedule operator(pg_catalog.->) 'cancelled_at') operator(pg_catalog.=) pg_catalog.to_jsonb(s.cancelled_at)
-                    and flag_schedules_is_asked_for(e.schedule, s.flag_id, s.scheduled_at, s.updates, s.reason)
+                    and s.cancelled_at operator(pg_catalog.>=) (pg_catalog.now() operator(pg_catalog.-) '1 second'::pg_catalog.interval)
+                    and s.cancelled_at operator(pg_catalog.<=) (pg_catalog.now() operator(pg_catalog.+) '1 second'::pg_catalog.interval)
+                    and e.schedule operator(pg_catalog.=) (
+                        select flag_schedule_document(s, f.flag_key::pg_catalog.text, f.environment::pg_catalog.text)
+                        from feature_flags f
+                        where f.id operator(pg_catalog.=) s.flag_id
+                    )
                 when 'flag_schedule.applied' then
                     s.status operator(pg_catalog.=) 'applied'
                     and (e.schedule operator(pg_catalog.->) 'applied_at') operator(pg_catalog.=) pg_catalog.to_jsonb(s.applied_at)
+                    and s.applied_at operator(pg_catalog.>=) (pg_catalog.now() operator(pg_catalog.-) '1 second'::pg_catalog.interval)
+                    and s.applied_at operator(pg_catalog.<=) (pg_catalog.now() operator(pg_catalog.+) '1 second'::pg_catalog.interval)
                 when 'flag_schedule.failed' then
                     s.status operator(pg_catalog.=) 'failed'
                     and (e.schedule operator(pg_catalog.->) 'failed_at') operator(pg_catalog.=) pg_catalog.to_jsonb(s.failed_at)
+                    and s.failed_at operator(pg_catalog.>=) (pg_catalog.now() operator(pg_catalog.-) '1 second'::pg_catalog.interval)
+                    and s.failed_at operator(pg_catalog.<=) (pg_catalog.now() operator(pg_catalog.+) '1 second'::pg_catalog.interval)
                     and (e.schedule operator(pg_catalog.->>) 'error_code') operator(pg_catalog.=) s.error_code
             end as fits
         from feature_flag_schedules s
@@ -126,14 +119,10 @@ $$;
 do $$
 begin
     execute pg_catalog.format(
-        'alter function flag_schedules_is_asked_for set search_path = %I, pg_temp', pg_catalog.current_schema()
-    );
-    execute pg_catalog.format(
         'alter function flag_schedules_check_events set search_path = %I, pg_temp', pg_catalog.current_schema()
     );
 end
 $$;
-alter function flag_schedules_is_asked_for set enable_seqscan = off;
 alter function flag_schedules_check_events set enable_seqscan = off;
 
 create trigger flag_schedules_check_events

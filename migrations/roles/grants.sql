@@ -55,9 +55,7 @@ begin
     grant update (refused_at, dead_at, dead_reason) on audit_outbox to flag_schedules_api, flag_schedules_processor;
 
     -- Everybody may execute functions, unless the database's default privileges say otherwise.
-    grant execute on function
-        flag_schedule_document(feature_flag_schedules, pg_catalog.text, pg_catalog.text),
-        flag_schedules_is_asked_for(pg_catalog.jsonb, pg_catalog.uuid, pg_catalog.timestamptz, pg_catalog.jsonb, pg_catalog.text)
+    grant execute on function flag_schedule_document(feature_flag_schedules, pg_catalog.text, pg_catalog.text)
         to flag_schedules_api, flag_schedules_processor;
 
     if has_reader then

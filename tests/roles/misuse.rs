@@ -111,6 +111,22 @@ const MISUSE: &[&str] = &[
         '{\"actor\": {\"type\": \"admin\", \"user_id\": \"bob\"}}', '{\"id\": \"20000000-0000-4000-8000-000000000000\", \"status\": \"cancelled\"}')",
     "insert into audit_outbox (event_id, event_type, context, schedule)
         values (gen_random_uuid(), 'flag_schedule.approved', '{\"actor\": {\"type\": \"admin\", \"user_id\": \"alice\"}}', '{}')",
+    // A row that is touched is no transition, and an event is the row that its transaction has written.
+    "update feature_flag_schedules set updated_at = now() where id = CANCELLED;
+        insert into audit_outbox (event_id, event_type, context, schedule)
+        select gen_random_uuid(), 'flag_schedule.cancelled', '{\"actor\": {\"type\": \"admin\", \"user_id\": \"bob\"}}',
+            flag_schedule_document(s, 'a', 'production')
+        from feature_flag_schedules s where id = CANCELLED",
+    "update feature_flag_schedules set updated_at = now() where id = APPLIED;
+        insert into audit_outbox (event_id, event_type, context, schedule)
+        select gen_random_uuid(), 'flag_schedule.applied', '{\"actor\": {\"type\": \"system\", \"name\": \"schedule-processor\"}}',
+            flag_schedule_document(s, 'a', 'production')
+        from feature_flag_schedules s where id = APPLIED",
+    "update feature_flag_schedules set status = 'cancelled', cancelled_at = now(), cancelled_by = 'eve' where id = PENDING;
+        insert into audit_outbox (event_id, event_type, context, schedule)
+        select gen_random_uuid(), 'flag_schedule.cancelled', '{\"actor\": {\"type\": \"admin\", \"user_id\": \"eve\"}}',
+            flag_schedule_document(s, 'a', 'production') || '{\"cancel_reason\": \"forged\"}'
+        from feature_flag_schedules s where id = PENDING",
     "with c as (update feature_flag_schedules set status = 'cancelled', cancelled_at = now(), cancelled_by = 'eve' where id = PENDING returning *)
         insert into audit_outbox (event_id, event_type, context, schedule)
         select gen_random_uuid(), 'flag_schedule.cancelled', '{\"actor\": {\"type\": \"admin\", \"user_id\": \"bob\"}}',

@@ -11,7 +11,7 @@ flag as (
 found as (
     select
         s.id, s.status, s.cancelled_by, s.cancel_reason, s.cancelled_at,
-        flag_schedule_document(s, flag.flag_key, flag.environment) as schedule
+        flag_schedule_document(s, flag.flag_key::text, flag.environment::text) as schedule
     from feature_flag_schedules s
     join flag on flag.id = s.flag_id
     where s.id = $3

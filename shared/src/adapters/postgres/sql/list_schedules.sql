@@ -3,7 +3,7 @@
 select page.id, page.scheduled_at, page.schedule
 from feature_flags flag
 left join lateral (
-    select s.id, s.scheduled_at, flag_schedule_document(s, flag.flag_key, flag.environment) as schedule
+    select s.id, s.scheduled_at, flag_schedule_document(s, flag.flag_key::text, flag.environment::text) as schedule
     from feature_flag_schedules s
     where s.flag_id = flag.id
         and ($3::text is null or s.status = $3)

@@ -41,7 +41,7 @@ page as (
 select page.event_type, page.occurred_at, found.schedule
 from page
 cross join lateral (
-    select flag_schedule_document(s, f.flag_key, f.environment) as schedule
+    select flag_schedule_document(s, f.flag_key::text, f.environment::text) as schedule
     from feature_flag_schedules s
     join feature_flags f on f.id operator(pg_catalog.=) s.flag_id
     where s.id operator(pg_catalog.=) page.id

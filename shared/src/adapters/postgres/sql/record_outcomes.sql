@@ -32,7 +32,7 @@ ended as (
             when s.status = o.status and pg_catalog.num_nonnulls(s.applied_at, s.failed_at) = 1 then true
             else ('a trigger changed the outcome: status ' || coalesce(s.status, 'null'))::boolean
         end as is_stored,
-        flag_schedule_document(s, f.flag_key, f.environment) as schedule
+        flag_schedule_document(s, f.flag_key::text, f.environment::text) as schedule
 )
 -- outbox:
 -- Their audit events.
