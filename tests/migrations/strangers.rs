@@ -1,7 +1,6 @@
 //! A role that may create in the schema `public`, as everybody may on PostgreSQL 14, gains nothing when `migrate` runs.
 
 use harness::database::Database;
-use harness::postgres::ROLES;
 use serde_json::json;
 use tokio_postgres::Client;
 
@@ -96,7 +95,7 @@ async fn what_strangers_have_made_in_public_is_not_run_by_migrate() {
 async fn nor_by_the_files_of_the_roles() {
     let (database, superuser) = with_stranger(TABLES, BETTER_FITS).await;
 
-    execute(&superuser, ROLES).await;
+    crate::roles::run_file(&superuser).await;
     // As their owner would: what `migrate` alters, it must own.
     let owned = "alter table feature_flags owner to flag_schedules_migrate;
                  alter table feature_flag_schedules owner to flag_schedules_migrate";

@@ -94,11 +94,11 @@ async fn the_database_says_who_wrote_an_event_but_not_of_older_ones() {
     superuser.batch_execute(PENDING).await.unwrap();
 
     let cancel = "with c as (
-            update feature_flag_schedules set status = 'cancelled', cancelled_at = now(), cancelled_by = 'bob' returning *
+            update feature_flag_schedules s set status = 'cancelled', cancelled_at = now(), cancelled_by = 'bob' returning flag_schedule_document(s, 'a', 'production') as document
         )
         insert into audit_outbox (event_id, event_type, context, schedule)
         select gen_random_uuid(), 'flag_schedule.cancelled', '{\"actor\": {\"type\": \"admin\", \"user_id\": \"bob\"}}',
-            to_jsonb(c) || '{\"flag_key\": \"a\", \"environment\": \"production\"}' from c";
+            c.document from c";
     connect_as(&database, API).await.batch_execute(cancel).await.unwrap();
 
     let row = superuser.query_one("select written_by from audit_outbox", &[]).await.unwrap();

@@ -127,39 +127,41 @@ const MISUSE: &[&str] = &[
         select gen_random_uuid(), 'flag_schedule.cancelled', '{\"actor\": {\"type\": \"admin\", \"user_id\": \"eve\"}}',
             flag_schedule_document(s, 'a', 'production') || '{\"cancel_reason\": \"forged\"}'
         from feature_flag_schedules s where id = PENDING",
-    "with c as (update feature_flag_schedules set status = 'cancelled', cancelled_at = now(), cancelled_by = 'eve' where id = PENDING returning *)
+    "with c as (update feature_flag_schedules s set status = 'cancelled', cancelled_at = now(), cancelled_by = 'eve' where id = PENDING returning flag_schedule_document(s, 'a', 'production') as document)
         insert into audit_outbox (event_id, event_type, context, schedule)
         select gen_random_uuid(), 'flag_schedule.cancelled', '{\"actor\": {\"type\": \"admin\", \"user_id\": \"bob\"}}',
-            to_jsonb(c) || '{\"flag_key\": \"a\", \"environment\": \"production\"}' from c",
-    "with c as (update feature_flag_schedules set status = 'cancelled', cancelled_at = now(), cancelled_by = 'eve' where id = PENDING returning *)
+            c.document from c",
+    "with c as (update feature_flag_schedules s set status = 'cancelled', cancelled_at = now(), cancelled_by = 'eve' where id = PENDING returning flag_schedule_document(s, 'a', 'production') as document)
         insert into audit_outbox (event_id, event_type, context, schedule)
         select gen_random_uuid(), 'flag_schedule.cancelled', '{\"actor\": {\"type\": \"admin\", \"user_id\": \"eve\"}}',
-            to_jsonb(c) || '{\"flag_key\": \"b\", \"environment\": \"production\"}' from c",
-    "with c as (update feature_flag_schedules set status = 'cancelled', cancelled_at = now(), cancelled_by = 'eve' where id = PENDING returning *)
+            c.document || '{\"flag_key\": \"b\", \"environment\": \"production\"}' from c",
+    "with c as (update feature_flag_schedules s set status = 'cancelled', cancelled_at = now(), cancelled_by = 'eve' where id = PENDING returning flag_schedule_document(s, 'a', 'production') as document)
         insert into audit_outbox (event_id, event_type, context, schedule)
         select gen_random_uuid(), 'flag_schedule.cancelled', '{\"actor\": {\"type\": \"system\", \"name\": \"schedule-processor\"}}',
-            to_jsonb(c) || '{\"flag_key\": \"a\", \"environment\": \"production\"}' from c",
-    "with c as (update feature_flag_schedules set status = 'applied', applied_at = now() where id = DUE returning *)
+            c.document from c",
+    "with c as (update feature_flag_schedules s set status = 'applied', applied_at = now() where id = DUE returning flag_schedule_document(s, 'a', 'production') as document)
         insert into audit_outbox (event_id, event_type, context, schedule)
         select gen_random_uuid(), 'flag_schedule.failed', '{\"actor\": {\"type\": \"system\", \"name\": \"schedule-processor\"}}',
-            to_jsonb(c) || '{\"flag_key\": \"a\", \"environment\": \"production\"}' from c",
-    "with c as (update feature_flag_schedules set status = 'applied', applied_at = now() where id = DUE returning *)
+            c.document from c",
+    "with c as (update feature_flag_schedules s set status = 'applied', applied_at = now() where id = DUE returning flag_schedule_document(s, 'a', 'production') as document)
         insert into audit_outbox (event_id, event_type, context, schedule)
         select gen_random_uuid(), 'flag_schedule.applied', '{\"actor\": {\"type\": \"system\", \"name\": \"schedule-processor\"}}',
-            to_jsonb(c) || '{\"created_by\": \"bob\"}' from c",
-    "with c as (update feature_flag_schedules set status = 'applied', applied_at = now() where id = DUE returning *)
+            c.document || '{\"created_by\": \"bob\"}' from c",
+    "with c as (update feature_flag_schedules s set status = 'applied', applied_at = now() where id = DUE returning flag_schedule_document(s, 'a', 'production') as document)
         insert into audit_outbox (event_id, event_type, context, schedule)
-        select gen_random_uuid(), 'flag_schedule.applied', '{\"actor\": {\"type\": \"admin\", \"user_id\": \"alice\"}}', to_jsonb(c) from c",
-    "with c as (insert into feature_flag_schedules (id, flag_id, scheduled_at, updates, created_by)
-            select gen_random_uuid(), id, now(), '{}', 'alice' from feature_flags returning *)
+        select gen_random_uuid(), 'flag_schedule.applied', '{\"actor\": {\"type\": \"admin\", \"user_id\": \"alice\"}}', c.document from c",
+    "with c as (insert into feature_flag_schedules as s (id, flag_id, scheduled_at, updates, created_by)
+            select gen_random_uuid(), id, now(), '{}', 'alice' from feature_flags
+            returning flag_schedule_document(s, 'a', 'production') as document)
         insert into audit_outbox (event_id, event_type, context, schedule)
         select gen_random_uuid(), 'flag_schedule.created', '{\"actor\": {\"type\": \"admin\", \"user_id\": \"bob\"}}',
-            to_jsonb(c) || '{\"flag_key\": \"a\", \"environment\": \"production\"}' from c",
-    "with c as (insert into feature_flag_schedules (id, flag_id, scheduled_at, updates, created_by)
-            select gen_random_uuid(), id, now(), '{}', 'alice' from feature_flags returning *)
+            c.document from c",
+    "with c as (insert into feature_flag_schedules as s (id, flag_id, scheduled_at, updates, created_by)
+            select gen_random_uuid(), id, now(), '{}', 'alice' from feature_flags
+            returning flag_schedule_document(s, 'a', 'production') as document)
         insert into audit_outbox (event_id, event_type, context, schedule)
         select gen_random_uuid(), 'flag_schedule.created', '{\"actor\": {\"type\": \"admin\", \"user_id\": \"alice\"}}',
-            to_jsonb(c) || '{\"flag_key\": \"a\", \"environment\": \"production\", \"updates\": {\"enabled\": false}}' from c",
+            c.document || '{\"updates\": {\"enabled\": false}}' from c",
     // With tables of its own that look like the service's.
     "create temp table feature_flag_schedules (like public.feature_flag_schedules);
         create temp table feature_flags (like public.feature_flags);

@@ -28,7 +28,7 @@ const READER: &str = "flag_schedules_reader";
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// Runs the file in a database, as this client's role.
-async fn run_file(client: &Client) {
+pub async fn run_file(client: &Client) {
     let _turn = ONE_AT_A_TIME.lock().await;
     client.batch_execute(ROLES).await.unwrap_or_else(|error| panic!("roles.sql: {error:?}"));
 }
