@@ -19,7 +19,7 @@ pub fn files() -> Vec<String> {
     let docs = folder.map(|entry| format!("docs/{}", entry.unwrap().file_name().to_string_lossy()));
     let mut files: Vec<_> = docs.filter(|file| file.ends_with(".md")).collect();
     files.sort();
-    let others = ["CONTRIBUTING.md", "README.md", "SECURITY.md", "migrations/README.md"];
+    let others = ["CONTRIBUTING.md", "README.md", "SECURITY.md", "migrations/README.md", "tests/README.md"];
     others.map(str::to_owned).into_iter().chain(files).collect()
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use common::http::send;
@@ -21,7 +22,8 @@ pub struct Rie {
 impl Rie {
     /// Starts it; it starts the function with the first event.
     pub async fn start(env: &[(&str, &str)]) -> Self {
-        let ports = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
+        let host = own_address();
+        let ports = [free_port(&host), free_port(&host)].map(|port| format!("{host}:{port}"));
         let mut command = Command::new(program());
         command
             .args(["--runtime-interface-emulator-address", &ports[0], "--runtime-api-address", &ports[1]])
@@ -70,6 +72,14 @@ fn program() -> PathBuf {
         .unwrap_or_else(|| panic!("there is no RIE in {}: run `make setup`", lib.display()))
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A loopback address that no other emulator has: between the choice of a free port and its use, nobody else may take it.
+/// The emulator is a Linux program, and Linux answers on all of 127.0.0.0/8.
+fn own_address() -> String {
+    static LAST: AtomicU8 = AtomicU8::new(0);
+    let [low, high, ..] = std::process::id().to_le_bytes();
+    format!("127.{}.{}.{}", 1 + high % 250, 1 + low % 250, 1 + LAST.fetch_add(1, Ordering::Relaxed) % 250)
+}
+
+fn free_port(host: &str) -> u16 {
+    std::net::TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().port()
 }
