@@ -6,16 +6,22 @@
 -- service does. So a batch of the processor costs nearly nothing more, and nothing needs to know the roles, which may be
 -- created after this migration. It compares times to the second, because a column of an adopted table may have less precision.
 
--- Whether the current user is one of the service's roles or a member of one, and not also the owner of this table.
+-- Whether the current user is one of these roles or a member of one. A role need not exist.
+create function flag_schedules_acts_as(roles pg_catalog.text[]) returns pg_catalog.bool
+language sql stable
+as $$
+    select exists (
+        select from pg_catalog.unnest(roles) as role (name)
+        where pg_catalog.pg_has_role(pg_catalog.to_regrole(role.name)::pg_catalog.oid, 'usage')
+    )
+$$;
+
+-- Whether the current user acts as one of the service's roles, and does not also own this table.
 create function flag_schedules_is_guarded(guarded pg_catalog.oid) returns pg_catalog.bool
 language plpgsql stable
 as $$
 begin
-    if not (
-        coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole('flag_schedules_api')::pg_catalog.oid, 'usage'), false)
-        or coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole('flag_schedules_processor')::pg_catalog.oid, 'usage'), false)
-        or coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole('flag_schedules_reader')::pg_catalog.oid, 'usage'), false)
-    ) then
+    if not flag_schedules_acts_as('{flag_schedules_api,flag_schedules_processor,flag_schedules_reader}'::pg_catalog.text[]) then
         return false;
     end if;
     -- A superuser has the privileges of every role, this one included.
@@ -90,11 +96,20 @@ create trigger flag_schedules_guard_update
             -- A transaction that was begun long ago, or else `now()` would date the transition back.
             when (pg_catalog.clock_timestamp() operator(pg_catalog.-) pg_catalog.now())
                 operator(pg_catalog.>) '1 minute'::pg_catalog.interval then false
+            when (
+                case new.status
+                    when 'cancelled' then new.cancelled_at
+                    when 'applied' then new.applied_at
+                    when 'failed' then new.failed_at
+                end operator(pg_catalog.<@) pg_catalog.tstzrange(
+                    pg_catalog.now() operator(pg_catalog.-) '1 second'::pg_catalog.interval,
+                    pg_catalog.now() operator(pg_catalog.+) '1 second'::pg_catalog.interval,
+                    '[]'
+                )
+            ) is not true then false
             when new.status operator(pg_catalog.=) 'cancelled' then
                 current_user operator(pg_catalog.<>) 'flag_schedules_processor'
                 and new.cancelled_by is not null
-                and new.cancelled_at operator(pg_catalog.>=) (pg_catalog.now() operator(pg_catalog.-) '1 second'::pg_catalog.interval)
-                and new.cancelled_at operator(pg_catalog.<=) (pg_catalog.now() operator(pg_catalog.+) '1 second'::pg_catalog.interval)
                 and new.applied_at is not distinct from old.applied_at
                 and new.failed_at is not distinct from old.failed_at
                 and new.error_code is not distinct from old.error_code
@@ -106,18 +121,8 @@ create trigger flag_schedules_guard_update
                 and new.cancelled_by is not distinct from old.cancelled_by
                 and new.cancel_reason is not distinct from old.cancel_reason
                 and case new.status
-                    when 'applied' then
-                        new.applied_at operator(pg_catalog.>=) (pg_catalog.now() operator(pg_catalog.-) '1 second'::pg_catalog.interval)
-                        and new.applied_at operator(pg_catalog.<=) (pg_catalog.now() operator(pg_catalog.+) '1 second'::pg_catalog.interval)
-                        and new.failed_at is null
-                        and new.error_code is null
-                        and new.error_message is null
-                    when 'failed' then
-                        new.failed_at operator(pg_catalog.>=) (pg_catalog.now() operator(pg_catalog.-) '1 second'::pg_catalog.interval)
-                        and new.failed_at operator(pg_catalog.<=) (pg_catalog.now() operator(pg_catalog.+) '1 second'::pg_catalog.interval)
-                        and new.applied_at is null
-                        and new.error_code is not null
-                    else false
+                    when 'applied' then new.failed_at is null and new.error_code is null and new.error_message is null
+                    when 'failed' then new.applied_at is null and new.error_code is not null
                 end
         end
     ) is not true)

@@ -9,18 +9,18 @@ alter table audit_outbox alter column written_by set default current_user;
 
 alter table audit_outbox enable row level security;
 
--- The conditions on roles are subqueries, so that each is evaluated once for a statement. A role need not exist.
+-- The conditions on roles are subqueries, so that each is evaluated once for a statement.
 create policy everyone_reads on audit_outbox for select using (true);
 
 create policy api_writes on audit_outbox for insert with check (
-    (select coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole('flag_schedules_api')::pg_catalog.oid, 'usage'), false))
+    (select flag_schedules_acts_as('{flag_schedules_api}'))
     and written_by operator(pg_catalog.=) current_user::pg_catalog.text
     and event_type operator(pg_catalog.=) any ('{flag_schedule.created,flag_schedule.cancelled}'::pg_catalog.text[])
     and (context operator(pg_catalog.#>>) '{actor,type}') operator(pg_catalog.=) 'admin'
 );
 
 create policy processor_writes on audit_outbox for insert with check (
-    (select coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole('flag_schedules_processor')::pg_catalog.oid, 'usage'), false))
+    (select flag_schedules_acts_as('{flag_schedules_processor}'))
     and written_by operator(pg_catalog.=) current_user::pg_catalog.text
     and event_type operator(pg_catalog.=) any ('{flag_schedule.applied,flag_schedule.failed}'::pg_catalog.text[])
     and (context operator(pg_catalog.->) 'actor') operator(pg_catalog.=) '{"type": "system", "name": "schedule-processor"}'
@@ -28,21 +28,17 @@ create policy processor_writes on audit_outbox for insert with check (
 
 create policy writer_and_processor_settle on audit_outbox for update using (
     written_by operator(pg_catalog.=) current_user::pg_catalog.text
-    or (select coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole('flag_schedules_processor')::pg_catalog.oid, 'usage'), false))
+    or (select flag_schedules_acts_as('{flag_schedules_processor}'))
 );
 
 create policy writer_and_processor_delete on audit_outbox for delete using (
     written_by operator(pg_catalog.=) current_user::pg_catalog.text
-    or (select coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole('flag_schedules_processor')::pg_catalog.oid, 'usage'), false))
+    or (select flag_schedules_acts_as('{flag_schedules_processor}'))
 );
 
 -- Users that are none of the service's roles may do what they were granted, as before.
 create policy others_as_granted on audit_outbox using (
-    (select not (
-        coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole('flag_schedules_api')::pg_catalog.oid, 'usage'), false)
-        or coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole('flag_schedules_processor')::pg_catalog.oid, 'usage'), false)
-        or coalesce(pg_catalog.pg_has_role(pg_catalog.to_regrole('flag_schedules_reader')::pg_catalog.oid, 'usage'), false)
-    ))
+    (select not flag_schedules_acts_as('{flag_schedules_api,flag_schedules_processor,flag_schedules_reader}'))
 );
 
 -- Row-level security does not see what the rest of the statement has written; a trigger after the statement does. An event
@@ -66,36 +62,31 @@ begin
             and (e.schedule operator(pg_catalog.->>) 'status') operator(pg_catalog.=) s.status
             and e.schedule operator(pg_catalog.->>) 'created_by' is not distinct from pg_catalog.left(s.created_by, 1000)
             and case e.event_type
-                when 'flag_schedule.created' then
-                    s.status operator(pg_catalog.=) 'pending'
-                    and (e.context operator(pg_catalog.#>>) '{actor,user_id}') operator(pg_catalog.=) s.created_by
-                    and s.created_at operator(pg_catalog.>=) (pg_catalog.now() operator(pg_catalog.-) '1 second'::pg_catalog.interval)
-                    and s.created_at operator(pg_catalog.<=) (pg_catalog.now() operator(pg_catalog.+) '1 second'::pg_catalog.interval)
+                when 'flag_schedule.created' then s.created_at
+                when 'flag_schedule.cancelled' then s.cancelled_at
+                when 'flag_schedule.applied' then s.applied_at
+                when 'flag_schedule.failed' then s.failed_at
+            end operator(pg_catalog.<@) pg_catalog.tstzrange(
+                pg_catalog.now() operator(pg_catalog.-) '1 second'::pg_catalog.interval,
+                pg_catalog.now() operator(pg_catalog.+) '1 second'::pg_catalog.interval,
+                '[]'
+            )
+            and case
+                when e.event_type operator(pg_catalog.=) any ('{flag_schedule.created,flag_schedule.cancelled}'::pg_catalog.text[]) then
+                    s.status operator(pg_catalog.=) case e.event_type when 'flag_schedule.created' then 'pending' else 'cancelled' end
+                    and (e.context operator(pg_catalog.#>>) '{actor,user_id}') operator(pg_catalog.=)
+                        case e.event_type when 'flag_schedule.created' then s.created_by else s.cancelled_by end
                     and e.schedule operator(pg_catalog.=) (
                         select flag_schedule_document(s, f.flag_key::pg_catalog.text, f.environment::pg_catalog.text)
                         from feature_flags f
                         where f.id operator(pg_catalog.=) s.flag_id
                     )
-                when 'flag_schedule.cancelled' then
-                    s.status operator(pg_catalog.=) 'cancelled'
-                    and (e.context operator(pg_catalog.#>>) '{actor,user_id}') operator(pg_catalog.=) s.cancelled_by
-                    and s.cancelled_at operator(pg_catalog.>=) (pg_catalog.now() operator(pg_catalog.-) '1 second'::pg_catalog.interval)
-                    and s.cancelled_at operator(pg_catalog.<=) (pg_catalog.now() operator(pg_catalog.+) '1 second'::pg_catalog.interval)
-                    and e.schedule operator(pg_catalog.=) (
-                        select flag_schedule_document(s, f.flag_key::pg_catalog.text, f.environment::pg_catalog.text)
-                        from feature_flags f
-                        where f.id operator(pg_catalog.=) s.flag_id
-                    )
-                when 'flag_schedule.applied' then
+                when e.event_type operator(pg_catalog.=) 'flag_schedule.applied' then
                     s.status operator(pg_catalog.=) 'applied'
                     and (e.schedule operator(pg_catalog.->) 'applied_at') operator(pg_catalog.=) pg_catalog.to_jsonb(s.applied_at)
-                    and s.applied_at operator(pg_catalog.>=) (pg_catalog.now() operator(pg_catalog.-) '1 second'::pg_catalog.interval)
-                    and s.applied_at operator(pg_catalog.<=) (pg_catalog.now() operator(pg_catalog.+) '1 second'::pg_catalog.interval)
-                when 'flag_schedule.failed' then
+                when e.event_type operator(pg_catalog.=) 'flag_schedule.failed' then
                     s.status operator(pg_catalog.=) 'failed'
                     and (e.schedule operator(pg_catalog.->) 'failed_at') operator(pg_catalog.=) pg_catalog.to_jsonb(s.failed_at)
-                    and s.failed_at operator(pg_catalog.>=) (pg_catalog.now() operator(pg_catalog.-) '1 second'::pg_catalog.interval)
-                    and s.failed_at operator(pg_catalog.<=) (pg_catalog.now() operator(pg_catalog.+) '1 second'::pg_catalog.interval)
                     and (e.schedule operator(pg_catalog.->>) 'error_code') operator(pg_catalog.=) s.error_code
             end as fits
         from feature_flag_schedules s

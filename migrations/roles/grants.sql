@@ -7,8 +7,9 @@ do $$
 declare
     has_reader pg_catalog.bool;
 begin
-    -- The triggers call it in the name of whoever writes to the table. Everybody may, unless default privileges say otherwise.
-    grant execute on function flag_schedules_is_guarded(pg_catalog.oid) to public;
+    -- The guards call these in the name of the role that writes to the table. Every role may, unless default privileges say
+    -- otherwise.
+    grant execute on function flag_schedules_is_guarded(pg_catalog.oid), flag_schedules_acts_as(pg_catalog.text[]) to public;
 
     -- If roles.sql has not been run in this database, its roles are managed in another way.
     if 2 operator(pg_catalog.<>) (
