@@ -12,26 +12,10 @@ use serde_json::{Value, json};
 
 use super::trail::age_outbox;
 use super::witness;
+use crate::seeds::Dice;
 use crate::support::{in_seconds, text};
 
 const FLAGS: [&str; 4] = ["a", "b", "c", "d"];
-
-/// SplitMix64: a seed says all.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
-    }
-
-    fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
-        &items[usize::try_from(self.roll(items.len() as u64)).unwrap()]
-    }
-}
 
 /// Names the place when a test ends early.
 struct Place {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use harness::api::{Api, tick_event};
 use harness::database::Database;
-use harness::lambda::Launch;
+use harness::lambda::{Function, Launch};
 use tokio_postgres::Client;
 
 use crate::table::{Figure, Goal, Table};
@@ -52,18 +52,11 @@ pub async fn measure(table: &mut Table, sizes: &[usize]) {
     for &size in sizes {
         let api = Api::start().await;
         let client = api.database.connect().await;
-        let processor = Launch::of("schedule-processor")
-            .env(api.env("schedule-processor").set("AWS_ENDPOINT_URL", NOBODY))
-            .timeout(Duration::from_secs(300))
-            .start()
-            .await
-            .expect("the processor");
+        let processor = processor(&api).await;
         let (mut service, mut floor) = (Vec::new(), Vec::new());
         for round in 0..=rounds(size) {
             fill(&client, size).await;
-            let report = processor.invoke(&tick_event()).await.value();
-            assert_eq!(report["applied"], size, "{report:#}");
-            let applying = Duration::from_millis(report["applying_ms"].as_u64().expect("a duration"));
+            let applying = apply(&processor, size).await;
 
             fill(&client, size).await;
             let started = Instant::now();
@@ -85,6 +78,23 @@ pub async fn measure(table: &mut Table, sizes: &[usize]) {
     }
 }
 
+/// The processor with a database, and nobody who takes its events.
+async fn processor(api: &Api) -> Function {
+    Launch::of("schedule-processor")
+        .env(api.env("schedule-processor").set("AWS_ENDPOINT_URL", NOBODY))
+        .timeout(Duration::from_secs(300))
+        .start()
+        .await
+        .expect("the processor")
+}
+
+/// Applies what is due, which is this many schedules: how long that took.
+async fn apply(processor: &Function, size: usize) -> Duration {
+    let report = processor.invoke(&tick_event()).await.value();
+    assert_eq!(report["applied"], size, "{report:#}");
+    Duration::from_millis(report["applying_ms"].as_u64().expect("a duration"))
+}
+
 /// The guards of the schema, which bind the processor's role: with them and without.
 const WITHOUT_GUARDS: &str =
     "alter table feature_flag_schedules disable trigger user; alter table audit_outbox disable trigger user;
@@ -102,22 +112,16 @@ pub async fn measure_guards(table: &mut Table, size: usize) {
     let url = database.url();
     let api = Api::with().as_roles(&url).database(database).start().await;
     let client = api.database.connect().await;
-    let processor = Launch::of("schedule-processor")
-        .env(api.env("schedule-processor").set("AWS_ENDPOINT_URL", NOBODY))
-        .timeout(Duration::from_secs(300))
-        .start()
-        .await
-        .expect("the processor");
+    let processor = processor(&api).await;
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for round in 0..=GUARD_ROUNDS {
         for (guards, durations) in [(WITH_GUARDS, &mut with), (WITHOUT_GUARDS, &mut without)] {
             client.batch_execute(guards).await.expect("the owner may");
             fill(&client, size).await;
-            let report = processor.invoke(&tick_event()).await.value();
-            assert_eq!(report["applied"], size, "{report:#}");
+            let applying = apply(&processor, size).await;
             // The first round warms up.
             if round > 0 {
-                durations.push(Duration::from_millis(report["applying_ms"].as_u64().expect("a duration")));
+                durations.push(applying);
             }
         }
     }

@@ -12,23 +12,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::trail_world::{World, assert_no_findings, too_late_in, turn_on_in, wait_until_due};
+use crate::seeds::Dice;
 use crate::support::text;
 
 /// Histories without `VERIFY_MINUTES`.
 const CASES: u64 = 2;
-
-/// SplitMix64: a seed says all.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
-    }
-}
 
 /// Names the seed when a test ends early.
 struct Seed(u64);
