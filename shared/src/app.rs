@@ -40,8 +40,7 @@ impl App {
     /// # Errors
     /// [`SettingError`] for a missing or invalid setting: the function must not start.
     pub fn start(function: &'static str) -> Result<Self, SettingError> {
-        logging::start(&LogSettings::read(&environment));
-        Self::with(function, &environment)
+        start(|lookup| Self::with(function, lookup))
     }
 
     /// Reads the settings from `lookup`, and starts no logging.
@@ -84,8 +83,7 @@ impl ReadApp {
     /// # Errors
     /// [`SettingError`] for a missing or invalid setting.
     pub fn start() -> Result<Self, SettingError> {
-        logging::start(&LogSettings::read(&environment));
-        Self::with(&environment)
+        start(Self::with)
     }
 
     /// As [`App::with`].
@@ -118,8 +116,7 @@ impl ProcessorApp {
     /// # Errors
     /// [`SettingError`] for a missing or invalid setting.
     pub fn start(function: &'static str) -> Result<Self, SettingError> {
-        logging::start(&LogSettings::read(&environment));
-        Self::with(function, &environment)
+        start(|lookup| Self::with(function, lookup))
     }
 
     /// As [`App::with`].
@@ -152,8 +149,7 @@ impl VerifierApp {
     /// # Errors
     /// [`SettingError`] for a missing or invalid setting.
     pub fn start() -> Result<Self, SettingError> {
-        logging::start(&LogSettings::read(&environment));
-        Self::with(&environment)
+        start(Self::with)
     }
 
     /// As [`App::with`].
@@ -171,6 +167,12 @@ impl VerifierApp {
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
+}
+
+/// Starts logging, and builds an app with the settings of the environment.
+fn start<A>(build: impl FnOnce(Lookup<'_>) -> Result<A, SettingError>) -> Result<A, SettingError> {
+    logging::start(&LogSettings::read(&environment));
+    build(&environment)
 }
 
 fn clock() -> Arc<dyn Clock> {

@@ -175,6 +175,10 @@ async fn new_client() -> Client {
     Client::new(&config)
 }
 
+fn is_throttling(code: &str) -> bool {
+    code.contains("Throttl") || code.contains("LimitExceeded")
+}
+
 /// Classifies an error by what it means for the batch.
 fn failure(error: SdkError<PutLogEventsError>) -> Failure {
     let never_connected = || {
@@ -200,9 +204,7 @@ fn failure(error: SdkError<PutLogEventsError>) -> Failure {
         // Gateway timeouts, and anything that is not a response of CloudWatch Logs: the batch may have arrived.
         (_, _, Some(..=399 | 408 | 504) | None) => Failure::Ambiguous(error.into()),
         (_, _, Some(429 | 500..)) => Failure::Again(error.into()),
-        (_, Some(code), _) if code.contains("Throttl") || code.contains("LimitExceeded") => {
-            Failure::Again(error.into())
-        }
+        (_, Some(code), _) if is_throttling(code) => Failure::Again(error.into()),
         _ => Failure::Refused(error.into()),
     }
 }

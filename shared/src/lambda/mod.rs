@@ -118,15 +118,19 @@ where
 /// A failed tick as Lambda counts it.
 impl From<TickError> for Diagnostic {
     fn from(error: TickError) -> Self {
-        Self { error_type: error.name().to_owned(), error_message: chain(&error) }
+        diagnostic(error.name(), &error)
     }
 }
 
 /// A failed verification as Lambda counts it.
 impl From<VerifyError> for Diagnostic {
     fn from(error: VerifyError) -> Self {
-        Self { error_type: error.name().to_owned(), error_message: chain(&error) }
+        diagnostic(error.name(), &error)
     }
+}
+
+fn diagnostic(name: &str, error: &(dyn std::error::Error + 'static)) -> Diagnostic {
+    Diagnostic { error_type: name.to_owned(), error_message: chain(error) }
 }
 
 /// Resolves when Lambda asks the process to end. Undelivered events are in the outbox then.

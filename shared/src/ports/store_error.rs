@@ -35,6 +35,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// A stable name, for alarms and Logs Insights.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "DatabaseUnavailable",
+            Self::Corrupt { .. } => "CorruptRow",
+            Self::Internal(_) | Self::Rejected { .. } => "DatabaseRefused",
+        }
+    }
+
     /// The database's message for people, without the statement.
     #[must_use]
     pub fn reason(&self) -> String {

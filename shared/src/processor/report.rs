@@ -71,9 +71,7 @@ impl TickError {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Store(StoreError::Unavailable(_)) => "DatabaseUnavailable",
-            Self::Store(StoreError::Corrupt { .. }) => "CorruptRow",
-            Self::Store(StoreError::Internal(_) | StoreError::Rejected { .. }) => "DatabaseRefused",
+            Self::Store(error) => error.name(),
             Self::AllLocked { .. } => "AllLocked",
             Self::OutOfTime => "OutOfTime",
         }

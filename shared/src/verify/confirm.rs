@@ -23,7 +23,7 @@ impl Run<'_> {
     /// Looks once more for the events of the candidates; those without one are missing.
     pub(super) async fn confirm(&mut self) -> Result<Progress, VerifyError> {
         let mut candidates = std::mem::take(&mut self.candidates);
-        candidates.retain(|candidate| !self.told.contains(&candidate.key));
+        candidates.retain(|candidate| !self.matched.contains(&candidate.key));
         if candidates.is_empty() {
             return Ok(Progress::Done);
         }
@@ -39,8 +39,8 @@ impl Run<'_> {
                 return Ok(Progress::OutOfTime);
             }
         }
-        let untold: Vec<Claim> = slice.into_untold().collect();
-        for claims in untold.chunks(ROWS) {
+        let unmatched: Vec<Claim> = slice.into_unmatched().collect();
+        for claims in unmatched.chunks(ROWS) {
             let rows = self.rows(claims.iter().map(|claim| claim.key.0)).await?;
             for claim in claims {
                 // Unless the row has changed since, or went with its flag.

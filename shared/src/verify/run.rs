@@ -33,8 +33,8 @@ pub(super) struct Run<'a> {
     pub(super) findings: Findings,
     pub(super) undelivered: Vec<TransitionKey>,
     pub(super) candidates: Vec<Claim>,
-    /// Transitions that a stray event has told, rightly or wrongly.
-    pub(super) told: HashSet<TransitionKey>,
+    /// Transitions with an event among the strays, be it right or wrong.
+    pub(super) matched: HashSet<TransitionKey>,
     /// Strays and unreadable events, so that their copies are not further findings.
     judged: HashSet<Digest>,
 }
@@ -59,7 +59,7 @@ impl<'a> Run<'a> {
             findings: Findings::default(),
             undelivered: Vec::new(),
             candidates: Vec::new(),
-            told: HashSet::new(),
+            matched: HashSet::new(),
             judged: HashSet::new(),
         }
     }
@@ -97,7 +97,7 @@ impl<'a> Run<'a> {
         if self.read_log(range, &mut slice, &mut findings, Strays::Judge).await? == Progress::OutOfTime {
             return Ok(Progress::OutOfTime);
         }
-        for claim in slice.into_untold() {
+        for claim in slice.into_unmatched() {
             if self.undelivered.binary_search(&claim.key).is_ok() {
                 findings.undelivered += 1;
             } else {
@@ -183,11 +183,9 @@ impl<'a> Run<'a> {
         for message in messages {
             let Some(event) = TrailEvent::parse(message) else {
                 if strays == Strays::Judge {
-                    if self.is_new(message) {
+                    self.report(message, findings, |findings| {
                         findings.add_unknown(Unknown::unreadable(message));
-                    } else {
-                        findings.duplicates += 1;
-                    }
+                    });
                 }
                 continue;
             };
@@ -219,16 +217,13 @@ impl<'a> Run<'a> {
         findings: &mut Findings,
     ) {
         let Some(row) = row else {
-            if self.is_new(message) {
-                findings.add_unknown(Unknown::event(event, Reason::NoSchedule));
-            } else {
-                findings.duplicates += 1;
-            }
+            let unknown = Unknown::event(event, Reason::NoSchedule);
+            self.report(message, findings, |findings| findings.add_unknown(unknown));
             return;
         };
         let fields = compare::differences(event, row);
-        if self.told.len() < MAX_KEPT {
-            self.told.insert(event.key());
+        if self.matched.len() < MAX_KEPT {
+            self.matched.insert(event.key());
         }
         if fields.is_empty() {
             let verdict = slice.accept(event);
@@ -240,20 +235,19 @@ impl<'a> Run<'a> {
             return;
         }
         slice.contradict(event.key());
-        if self.is_new(message) {
-            let TrailEvent { schedule_id, event_type, event_id, .. } = *event;
-            findings.add_different(Different { schedule_id, event_type, event_id, fields });
-        } else {
-            findings.duplicates += 1;
-        }
+        let TrailEvent { schedule_id, event_type, event_id, .. } = *event;
+        let different = Different { schedule_id, event_type, event_id, fields };
+        self.report(message, findings, |findings| findings.add_different(different));
     }
 
     fn add_second(&mut self, message: &str, event: &TrailEvent, findings: &mut Findings) {
-        if self.is_new(message) {
-            findings.add_unknown(Unknown::event(event, Reason::SecondEvent));
-        } else {
-            findings.duplicates += 1;
-        }
+        let unknown = Unknown::event(event, Reason::SecondEvent);
+        self.report(message, findings, |findings| findings.add_unknown(unknown));
+    }
+
+    /// Adds a finding about an event, or counts a further copy of that event.
+    fn report(&mut self, message: &str, findings: &mut Findings, add: impl FnOnce(&mut Findings)) {
+        if self.is_new(message) { add(findings) } else { findings.duplicates += 1 }
     }
 
     /// Whether it is not a copy of an event that was judged before.

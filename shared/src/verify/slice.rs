@@ -1,4 +1,4 @@
-//! The transitions of a range of time, and which of them the log has told so far. Pure.
+//! The transitions of a range of time, and which of them have an event so far. Pure.
 
 use super::compare::{expected, implausible, is_ours};
 use super::event::{Digest, TrailEvent, digest_of};
@@ -24,15 +24,15 @@ pub(super) struct Claim {
     pub(super) digest: Digest,
     /// Whether there must be an event.
     is_ours: bool,
-    told: Told,
+    matched: Match,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Not,
-    /// By an event that contradicts the row.
-    Wrongly,
-    Rightly(EventId, Digest),
+enum Match {
+    None,
+    /// An event that contradicts the row.
+    Wrong,
+    Right(EventId, Digest),
 }
 
 /// What an event is.
@@ -56,7 +56,7 @@ impl Claim {
             occurred_at: Timestamp::from_postgres_micros(position.occurred_at.0),
             digest: Self::digest_of(schedule, *event_type),
             is_ours: is_ours(schedule, *event_type),
-            told: Told::Not,
+            matched: Match::None,
         }
     }
 
@@ -100,11 +100,11 @@ impl Slice {
     pub(super) fn accept(&mut self, event: &TrailEvent) -> Verdict {
         let Some(claim) = self.claim(event.key()) else { return Verdict::Right };
         let beyond = event.digest_beyond();
-        match claim.told {
-            Told::Rightly(id, known) if id == event.event_id && known == beyond => Verdict::Copy,
-            Told::Rightly(..) => Verdict::Second,
-            Told::Not | Told::Wrongly => {
-                claim.told = Told::Rightly(event.event_id, beyond);
+        match claim.matched {
+            Match::Right(id, known) if id == event.event_id && known == beyond => Verdict::Copy,
+            Match::Right(..) => Verdict::Second,
+            Match::None | Match::Wrong => {
+                claim.matched = Match::Right(event.event_id, beyond);
                 Verdict::Right
             }
         }
@@ -113,15 +113,15 @@ impl Slice {
     /// Takes note of an event that contradicts the row: the transition is not missing.
     pub(super) fn contradict(&mut self, key: TransitionKey) {
         if let Some(claim) = self.claim(key)
-            && claim.told == Told::Not
+            && claim.matched == Match::None
         {
-            claim.told = Told::Wrongly;
+            claim.matched = Match::Wrong;
         }
     }
 
-    /// The claims that the log has not told and must have.
-    pub(super) fn into_untold(self) -> impl Iterator<Item = Claim> {
-        self.0.into_iter().filter(|claim| claim.is_ours && claim.told == Told::Not)
+    /// The claims that must have an event, and have none.
+    pub(super) fn into_unmatched(self) -> impl Iterator<Item = Claim> {
+        self.0.into_iter().filter(|claim| claim.is_ours && claim.matched == Match::None)
     }
 }
 

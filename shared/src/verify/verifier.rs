@@ -56,9 +56,7 @@ impl VerifyError {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Window(_) => "InvalidInput",
-            Self::Store(StoreError::Unavailable(_)) => "DatabaseUnavailable",
-            Self::Store(StoreError::Corrupt { .. }) => "CorruptRow",
-            Self::Store(StoreError::Internal(_) | StoreError::Rejected { .. }) => "DatabaseRefused",
+            Self::Store(error) => error.name(),
             Self::Trail(_) => "TrailUnreadable",
             Self::TooManyUndelivered(_) => "TooManyUndelivered",
         }

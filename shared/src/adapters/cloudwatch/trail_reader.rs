@@ -8,7 +8,7 @@ use aws_sdk_cloudwatchlogs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudwatchlogs::operation::filter_log_events::{FilterLogEventsError, FilterLogEventsOutput};
 use tokio::sync::OnceCell;
 
-use super::new_client;
+use super::{is_throttling, new_client};
 use crate::domain::time_range::TimeRange;
 use crate::error::BoxError;
 use crate::ports::trail_reader::{ReadError, TrailPage, TrailReader};
@@ -106,9 +106,7 @@ impl TrailReader for CloudWatchTrailReader {
 fn failure(error: SdkError<FilterLogEventsError>) -> Failure {
     let status = error.raw_response().map(|response| response.status().as_u16());
     match (error.code(), status) {
-        (Some(code), _) if code.contains("Throttl") || code.contains("LimitExceeded") => {
-            Failure::Throttled(error.into())
-        }
+        (Some(code), _) if is_throttling(code) => Failure::Throttled(error.into()),
         (_, Some(429)) => Failure::Throttled(error.into()),
         (_, Some(400..=499)) => Failure::Refused(error.into()),
         _ => Failure::Again(error.into()),
