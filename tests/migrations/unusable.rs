@@ -137,6 +137,7 @@ async fn a_table_that_was_changed_after_it_was_migrated_is_refused() {
     let expected = [
         "feature_flag_schedules.reason is missing, but must be text",
         "feature_flag_schedules.status has no default, but must have one",
+        "the trigger flag_schedules_guard_update of feature_flag_schedules is missing, but must be enabled",
         "audit_outbox.written_at has no default, but must have one",
     ];
     assert_eq!(sentences(&told), expected);
@@ -191,4 +192,42 @@ async fn a_database_of_another_encoding_is_refused() {
         execute(&superuser, &format!("drop database {name} with (force)")).await;
         assert_eq!(sentences(&told), [format!("the database's encoding is {encoding}, but must be UTF8")]);
     }
+}
+
+/// Nothing fails without a guard: a deployment is the moment when somebody looks.
+#[tokio::test]
+async fn a_guard_that_is_gone_or_switched_off_is_named() {
+    let (_database, client, migrate) = database().await;
+    execute(&client, "drop schema public cascade; create schema public").await;
+    run(&migrate).await;
+    let triggers =
+        "select tgname::text, tgrelid::regclass::text from pg_trigger where tgname like 'flag_schedules_%'";
+    let triggers = client.query(triggers, &[]).await.unwrap();
+    let triggers: Vec<(String, String)> = triggers.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(triggers.len(), 4, "{triggers:?}");
+
+    for (trigger, table) in &triggers {
+        for (how, state) in [
+            (format!("alter table {table} disable trigger {trigger}"), "disabled"),
+            (format!("alter table {table} enable replica trigger {trigger}"), "disabled"),
+            (format!("drop trigger {trigger} on {table}"), "missing"),
+        ] {
+            execute(&client, &format!("begin; {how}; commit")).await;
+            let told = refusal(&migrate).await;
+            let expected = format!("the trigger {trigger} of {table} is {state}, but must be enabled");
+            assert_eq!(sentences(&told), [expected], "{how}");
+        }
+        // The one that was dropped; nothing else is missing then.
+        let stands_in = format!(
+            "create trigger {trigger} before truncate on {table} for each statement execute function flag_schedules_refuse()"
+        );
+        execute(&client, &stands_in).await;
+        execute(&client, &format!("alter table {table} enable always trigger {trigger}")).await;
+    }
+    execute(&client, "alter table audit_outbox disable row level security").await;
+    let told = refusal(&migrate).await;
+    assert_eq!(sentences(&told), ["row-level security of audit_outbox is disabled, but must be enabled"]);
+
+    execute(&client, "alter table audit_outbox enable row level security").await;
+    run(&migrate).await;
 }

@@ -95,6 +95,13 @@ uniqueness (relation, columns, condition, words) as (values
     ('feature_flag_schedules', '{created_by,flag_id,idempotency_key}', '(idempotency_key IS NOT NULL)',
         '(flag_id, created_by, idempotency_key) where idempotency_key is not null')
 ),
+-- The triggers of the migrations that guard these tables.
+guards (relation, name) as (values
+    ('feature_flag_schedules', 'flag_schedules_guard_insert'),
+    ('feature_flag_schedules', 'flag_schedules_guard_update'),
+    ('feature_flag_schedules', 'flag_schedules_guard_delete'),
+    ('audit_outbox', 'flag_schedules_check_events')
+),
 mismatch (place, name, attnum, said, proof) as (
     select 0, '', 0, format('the database''s encoding is %s, but must be UTF8', pg_encoding_to_char(d.encoding)), null
     from pg_database d
@@ -223,5 +230,19 @@ mismatch (place, name, attnum, said, proof) as (
             where c.conrelid = j.oid and c.contype = 'f' and c.convalidated and c.conkey = array[j.attnum] and c.confrelid = flags.oid
                 and to_jsonb(c) ->> 'conenforced' is distinct from 'false'
         )
+
+    -- Nothing fails without the guards, so nobody would notice.
+    union all
+    select relation.place, relation.name, 1601, format('the trigger %I of %s is %s, but must be enabled', g.name, relation.name,
+        case when t.tgname is null then 'missing' else 'disabled' end), null
+    from guards g
+    join relation on relation.name = g.relation and relation.state = 'usable'
+    left join pg_trigger t on t.tgrelid = relation.oid and t.tgname = g.name and not t.tgisinternal
+    where not $2::boolean and coalesce(t.tgenabled not in ('O', 'A'), true)
+    union all
+    select relation.place, relation.name, 1601, 'row-level security of audit_outbox is disabled, but must be enabled', null
+    from relation
+    join pg_class c on c.oid = relation.oid
+    where not $2::boolean and relation.name = 'audit_outbox' and relation.state = 'usable' and not c.relrowsecurity
 )
 select said, proof from mismatch order by place, attnum, said;
