@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use harness::function_variables::{FunctionVariables, database_urls};
 use harness::logs::REGION;
-use harness::sam_env::env_vars;
 use serde_json::{Value, json};
 
 use super::deployed::deployed;
@@ -12,7 +12,7 @@ use super::template::{functions, template};
 use super::text;
 
 /// What the functions behind the local stack are started with.
-fn of_the_local_stack() -> BTreeMap<String, String> {
+fn of_the_local_stack() -> FunctionVariables {
     let settings = [
         ("AUDIT_LOG_GROUP", "/flag-schedules/audit"),
         ("AUTH_AUDIENCE", "flag-admin"),
@@ -22,16 +22,25 @@ fn of_the_local_stack() -> BTreeMap<String, String> {
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:5000"),
         ("AWS_REGION", REGION),
         ("AWS_SECRET_ACCESS_KEY", "local-not-a-secret"),
-        ("DATABASE_URL", "postgres://flag_schedules:secret@127.0.0.1:5432/flag_schedules"),
     ];
-    settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    FunctionVariables {
+        common: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        database_urls: database_urls(|role| {
+            format!("postgres://{role}:secret@127.0.0.1:5432/flag_schedules")
+        }),
+    }
 }
 
 #[test]
 fn every_variable_of_the_template_has_a_value_under_sam_local() {
-    let file = env_vars(&of_the_local_stack());
-    let given = file["Parameters"].as_object().expect("SAM's section for all functions");
+    let file = of_the_local_stack().sam_env();
+    let mut given = file["Parameters"].as_object().cloned().expect("SAM's section for all functions");
     let functions = functions();
+    for name in functions.values().map(|function| &function.id) {
+        let own = file[name].as_object().unwrap_or_else(|| panic!("SAM's section for {name}: {file:#}"));
+        assert_eq!(own.keys().collect::<Vec<_>>(), ["DATABASE_URL"], "{name}");
+        given.extend(own.clone());
+    }
     let variables = |function: &super::template::Function| {
         function.properties["Environment"]["Variables"].as_object().cloned().unwrap_or_default()
     };
@@ -52,11 +61,12 @@ fn every_variable_of_the_template_has_a_value_under_sam_local() {
 
 #[test]
 fn in_a_container_this_machine_is_localhost() {
-    let file = env_vars(&of_the_local_stack());
+    let file = of_the_local_stack().sam_env();
 
     let given = &file["Parameters"];
     assert_eq!(given["AWS_ENDPOINT_URL"], "http://localhost:5000");
-    assert_eq!(given["DATABASE_URL"], "postgres://flag_schedules:secret@localhost:5432/flag_schedules");
+    let url = &file["VerifyTrailFunction"]["DATABASE_URL"];
+    assert_eq!(url, "postgres://flag_schedules_reader:secret@localhost:5432/flag_schedules");
     // Unset for the functions, which by the template sign in by IAM and fetch keys.
     for name in ["AUTH_JWKS_URL", "DATABASE_AUTH", "DATABASE_CA_FILE"] {
         assert_eq!(given[name], "", "{name}");

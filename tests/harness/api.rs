@@ -8,10 +8,11 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::cloudwatch::CloudWatch;
-use crate::database::{Database, as_role};
+use crate::database::Database;
 use crate::gateway::{Request, Response};
 use crate::lambda::{Env, Function, Invocation, Launch};
 use crate::logs::{ACCESS_KEY_ID, LogGroup, Logs, REGION, SECRET_ACCESS_KEY};
+use crate::postgres::as_role;
 use crate::tokens::{AUDIENCE, ISSUER, Keys, Token};
 use crate::{audit_events, clock, openapi, settings};
 

@@ -68,7 +68,7 @@ impl Database {
 
     /// Its address for one of a deployment's roles, `flag_schedules_api` for instance.
     pub fn url_as(&self, role: &str) -> String {
-        as_role(&self.url(), role)
+        postgres::as_role(&self.url(), role)
     }
 
     /// Gives the roles of a deployment their privileges, as `migrate` does where `roles.sql` has been run.
@@ -137,11 +137,6 @@ impl Drop for Database {
             let _ = tokio::time::timeout(Duration::from_secs(60), administer(&server, &sql)).await;
         });
     }
-}
-
-/// The service's address for one of a deployment's roles, which all have the same password here.
-pub fn as_role(url: &str, role: &str) -> String {
-    url.replacen(&format!("//{}:", postgres::SERVICE_ROLE), &format!("//{role}:"), 1)
 }
 
 async fn administer(server: &str, sql: &str) -> Result<()> {

@@ -25,7 +25,7 @@ pub use cloudwatch_stand_in as cloudwatch;
 pub use common::{Error, Result, background, clock, error, http, settings};
 pub use lambda_stand_in as lambda;
 pub use lambda_stand_in::gateway;
-pub use local_stack::{guard, sam_env, scratch, tokens};
+pub use local_stack::{function_variables, guard, scratch, tokens};
 pub use network::{interceptor, proxy};
 
 /// CloudWatch Logs as a client sees it.

@@ -19,6 +19,7 @@ fn the_sessions_work_in_zsh() {
     let stack = Stack::start();
 
     the_settings_are_exported(&stack);
+    each_function_signs_in_as_its_role(&stack);
     the_readme_shows_the_answer(&stack);
     the_welcome_can_be_pasted(&stack);
     the_session_shows_what_it_says(&stack);
@@ -33,6 +34,17 @@ fn the_settings_are_exported(stack: &Stack) {
     for name in ["ADMIN_TOKEN", "API_URL", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "SECOND_ADMIN_TOKEN"] {
         assert!(shown.lines().any(|line| line.starts_with(&format!("{name}="))), "no {name}: {shown}");
     }
+}
+
+fn each_function_signs_in_as_its_role(stack: &Stack) {
+    let sql = "select distinct usename::text from pg_stat_activity where usename like 'flag_schedules_%' order by 1";
+    let script = format!(r#". {}; "$PSQL" "$DATABASE_URL" -At -c "$1""#, stack.env());
+    let shown =
+        text(&Command::new("sh").args(["-c", &script, "sh", sql]).current_dir(workspace()).output().unwrap());
+
+    // `migrate` has hung up.
+    let expected = ["flag_schedules_api", "flag_schedules_processor", "flag_schedules_reader"];
+    assert_eq!(shown.lines().collect::<Vec<_>>(), expected);
 }
 
 /// The answer in the README has the fields of the real one.

@@ -62,7 +62,7 @@ async fn a_deployment_of_the_release_before_gets_the_guards_first_and_the_reader
     let superuser = connect(&server.url("flags")).await.unwrap();
     superuser.batch_execute(ROLES).await.unwrap();
     let url = server.service_url("flags");
-    let as_role = |role: &str| harness::database::as_role(&url, role);
+    let as_role = |role: &str| harness::postgres::as_role(&url, role);
     let migrate = || async {
         let migrate =
             Function::start("migrate", Env::new().set("DATABASE_URL", as_role(MIGRATE))).await.unwrap();

@@ -4,8 +4,8 @@
 
 pub mod emulator;
 pub mod endpoints;
+pub mod function_variables;
 pub mod guard;
 pub mod postgres;
-pub mod sam_env;
 pub mod scratch;
 pub mod tokens;

@@ -21,7 +21,7 @@ use crate::scratch::{Scratch, own, unprivileged_user};
 use common::error::{Doing, Error, Result};
 use common::{background, settings};
 
-/// The role that the service uses; it owns its databases and is no superuser.
+/// The role that owns the databases, and is no superuser; most tests use it for the service too.
 pub const SERVICE_ROLE: &str = "flag_schedules";
 
 /// The roles of a deployment, one for each kind of function.
@@ -29,8 +29,7 @@ pub const DEPLOYED_ROLES: [&str; 4] =
     ["flag_schedules_migrate", "flag_schedules_api", "flag_schedules_processor", "flag_schedules_reader"];
 /// The file that creates them, with their limits. Idempotent.
 pub const ROLES: &str = include_str!("../../../../migrations/roles/roles.sql");
-/// What follows it here. The one role of the local stack, whose functions share one address, has the limits of those that
-/// answer requests, and their search path; the others get a password.
+/// What follows it here: the role that owns the databases has the limits of those that answer requests, and their search path.
 const AFTER_ROLES: &str = "do $$
     declare setting text;
     begin
@@ -154,6 +153,15 @@ impl Server {
         client.batch_execute(&sql).await.doing(|| format!("cannot create the database {name}"))
     }
 
+    /// Creates a database as a deployment has it: `roles.sql` has been run there. The owner may do what `migrate` may, so
+    /// that it can add flags to the tables.
+    pub async fn create_database_with_roles(&self, name: &str) -> Result<()> {
+        self.create_database(name).await?;
+        let client = connect(&self.url(name)).await?;
+        let sql = format!("{ROLES}; grant flag_schedules_migrate to {SERVICE_ROLE};");
+        client.batch_execute(&sql).await.doing(|| format!("cannot prepare the database {name}"))
+    }
+
     /// The superuser's URL of a database.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres:{}@127.0.0.1:{}/{database}", self.password, self.port)
@@ -263,6 +271,11 @@ pub async fn connect(url: &str) -> Result<Client> {
         .doing(|| format!("cannot connect to the database {}", without_password(url)))?;
     background::spawn(connection);
     Ok(client)
+}
+
+/// The address of [`Server::service_url`] for one of [`DEPLOYED_ROLES`], which all have the same password here.
+pub fn as_role(url: &str, role: &str) -> String {
+    url.replacen(&format!("//{SERVICE_ROLE}:"), &format!("//{role}:"), 1)
 }
 
 /// A database URL fit for being shown: scheme, host and database, nothing of its credentials or parameters.

@@ -1,6 +1,5 @@
 //! `stack run`: the whole service on this machine, until Ctrl-C.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use common::listener::Listener;
 use common::{Error, Result};
 use local_stack::emulator::Emulator;
 use local_stack::endpoints::AUDITING;
+use local_stack::function_variables::{FunctionVariables, database_urls};
 use local_stack::postgres::{self, Options, Server, Stop};
 use local_stack::tokens::{AUDIENCE, ISSUER, Keys};
 use tokio::net::TcpStream;
@@ -90,14 +90,20 @@ impl Parts {
             ("AUDIT_LOG_GROUP", LOG_GROUP.to_owned()),
         ];
         let mut env = vec![
-            ("DATABASE_URL", database_url.clone()),
             ("AUTH_JWKS", keys.jwks().to_string()),
             ("AUTH_ISSUER", ISSUER.to_owned()),
             ("AUTH_AUDIENCE", AUDIENCE.to_owned()),
         ];
         env.extend(aws.clone());
         env.extend(common::settings::get("DATABASE_CA_FILE").map(|file| ("DATABASE_CA_FILE", file)));
-        let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>();
+        let env = FunctionVariables {
+            common: env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            // Whoever brings a database decides who may do what there.
+            database_urls: database_urls(|role| match &self.postgres {
+                Some(_) => postgres::as_role(&database_url, role),
+                None => database_url.clone(),
+            }),
+        };
         self.forward(settings.containers).await?;
         self.functions = Some(Functions::start(settings.port, &env, files.folder()).await?);
 
@@ -121,7 +127,7 @@ impl Parts {
         // The AWS CLI reads this one.
         values.push(("AWS_DEFAULT_REGION", REGION.to_owned()));
         values.push(("PSQL", postgres::bin_dir()?.join("psql").display().to_string()));
-        files.write_sam_env(&local_stack::sam_env::env_vars(&env))?;
+        files.write_sam_env(&env.sam_env())?;
         files.write_env(&values)?;
         let containers = settings.containers.is_none().then(docker_address).flatten();
         say(&welcome::text(&address.url, &admin, &files.env(), files.folder(), settings.tick, containers));
@@ -131,7 +137,7 @@ impl Parts {
         Ok(event)
     }
 
-    /// PostgreSQL, or the one that is given, and the log group; gives the database's URL.
+    /// PostgreSQL, or the one that is given, and the log group; gives the URL of the database's owner.
     async fn start_servers(&mut self, settings: &Settings, files: &Files) -> Result<String> {
         let orphans = files.settings();
         let logs = Emulator::start(files.folder(), &orphans);
@@ -148,7 +154,7 @@ impl Parts {
             let (server, logs) = tokio::try_join!(server, logs)?;
             self.logs = Some(logs);
             let server = self.postgres.insert(server);
-            server.create_database("flag_schedules").await?;
+            server.create_database_with_roles("flag_schedules").await?;
             server.service_url("flag_schedules")
         };
         if let Some(logs) = &self.logs {

@@ -4,7 +4,6 @@
 //! `cargo run`, which waits for any other build in this clone, lets functions inherit its environment, and keeps silent
 //! about one that was killed. Its `--timeout` must not be used: it also ends a function's wait for its next event.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use common::{Error, Result, settings};
 use hyper::Method;
 use lambda_stand_in::{binary, lambda_variables};
 use local_stack::endpoints::FUNCTIONS;
+use local_stack::function_variables::FunctionVariables;
 use local_stack::guard::{Guarded, Spec};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -34,8 +34,9 @@ pub struct Functions {
 }
 
 impl Functions {
-    /// Starts the server on `port`, and once it listens the functions, with `env` and nothing of our own environment.
-    pub async fn start(port: u16, env: &BTreeMap<String, String>, folder: &Path) -> Result<Self> {
+    /// Starts the server on `port`, and once it listens the functions, each with its variables and nothing of our own
+    /// environment.
+    pub async fn start(port: u16, env: &FunctionVariables, folder: &Path) -> Result<Self> {
         let mut server = Guarded::start(server(port, folder)?)?;
         let listens = async || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok();
         server.until(LIMIT, listens).await?;
@@ -45,7 +46,7 @@ impl Functions {
         let functions = FUNCTIONS.map(|name| -> Result<Guarded> {
             // The address that the server gives to functions which it starts itself.
             let mut variables = lambda_variables(name, &format!("http://127.0.0.1:{port}/.rt/{name}"));
-            variables.extend(env.clone());
+            variables.extend(env.of(name));
             Guarded::start(Spec {
                 what: format!("the function {name}"),
                 program: binary(name)?,
