@@ -42,7 +42,7 @@ begin
     -- Triggers restrict the updates further, to the transitions of each role. The update of `id` is for a create with a known
     -- idempotency key, whose DO UPDATE sets it to itself.
     grant select on feature_flag_schedules to flag_schedules_api, flag_schedules_processor;
-    grant insert (id, flag_id, scheduled_at, apply_by, updates, reason, created_by, idempotency_key)
+    grant insert (id, flag_id, scheduled_at, apply_by, updates, expect, reason, created_by, idempotency_key)
         on feature_flag_schedules to flag_schedules_api;
     grant update (id, status, cancelled_at, cancelled_by, cancel_reason, updated_at)
         on feature_flag_schedules to flag_schedules_api;

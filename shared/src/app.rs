@@ -21,7 +21,7 @@ use crate::http::request::Request;
 use crate::logging::{self, LogSettings};
 use crate::ports::clock::Clock;
 use crate::ports::schedules::ScheduleReader;
-use crate::processor::Processor;
+use crate::processor::{Processor, Watch};
 use crate::service::ScheduleService;
 use crate::verify::Verifier;
 
@@ -127,7 +127,8 @@ impl ProcessorApp {
         let clock = clock();
         let postgres = postgres(lookup)?;
         let audit = audit_trail(function, lookup, &postgres, &clock)?;
-        Ok(Self { processor: Processor::new(Arc::clone(&postgres) as _, postgres, audit), clock })
+        let watch = tick_watch(lookup)?;
+        Ok(Self { processor: Processor::new(Arc::clone(&postgres) as _, postgres, audit, watch), clock })
     }
 
     /// Now, by the function's clock.
@@ -173,6 +174,14 @@ impl VerifierApp {
 fn start<A>(build: impl FnOnce(Lookup<'_>) -> Result<A, SettingError>) -> Result<A, SettingError> {
     logging::start(&LogSettings::read(&environment));
     build(&environment)
+}
+
+/// Reads `TICK_WATCH`.
+fn tick_watch(lookup: Lookup<'_>) -> Result<Watch, SettingError> {
+    let Some(text) = config::optional(lookup, "TICK_WATCH") else { return Ok(Watch::default()) };
+    let known = Watch::ALL.map(|(name, _)| name).join(", ");
+    Watch::parse(&text)
+        .ok_or_else(|| config::error("TICK_WATCH", format!("is not known; it must be one of {known}")))
 }
 
 fn clock() -> Arc<dyn Clock> {

@@ -9,27 +9,39 @@ use crate::verify::Verification;
 
 pub const NAMESPACE: &str = "FlagSchedules";
 
-/// A metric with its unit; `None` if it is not known.
-type Metric = (&'static str, &'static str, Option<u64>);
+/// A metric with its unit and values; none if they are not known.
+type Metric = (&'static str, &'static str, Vec<u64>);
+
+/// Most values of a metric in one line.
+const VALUES_MAX: usize = 100;
+
+fn one(value: Option<u64>) -> Vec<u64> {
+    value.into_iter().collect()
+}
 
 #[must_use]
 pub fn line(report: &TickReport, function: &str, now: Timestamp) -> String {
     render(
         &[
-            ("SchedulesApplied", "Count", Some(report.applied)),
-            ("SchedulesFailed", "Count", Some(report.failed())),
-            ("SchedulesFailedInvalidUpdates", "Count", Some(report.failed_invalid_updates)),
-            ("SchedulesFailedExpired", "Count", Some(report.failed_expired)),
-            ("SchedulesFailedRejectedByDatabase", "Count", Some(report.failed_rejected_by_database)),
-            ("SchedulesStillDue", "Count", report.still_due),
-            ("FlagsLeft", "Count", Some(report.flags_left)),
-            ("FlagsLocked", "Count", Some(report.flags_locked)),
-            ("OldestDueScheduleAge", "Milliseconds", report.oldest_due_age_ms),
-            ("AuditEventsDelivered", "Count", Some(report.audit_delivered)),
-            ("AuditBacklog", "Count", report.audit_backlog),
-            ("OldestAuditEventAge", "Milliseconds", report.oldest_audit_event_age_ms),
-            ("AuditEventsDead", "Count", report.audit_dead),
-            ("TickDuration", "Milliseconds", Some(report.duration_ms)),
+            ("SchedulesApplied", "Count", one(Some(report.applied))),
+            ("SchedulesFailed", "Count", one(Some(report.failed()))),
+            ("SchedulesFailedInvalidUpdates", "Count", one(Some(report.failed_invalid_updates))),
+            ("SchedulesFailedExpired", "Count", one(Some(report.failed_expired))),
+            ("SchedulesFailedUnexpectedState", "Count", one(Some(report.failed_unexpected_state))),
+            ("SchedulesFailedRejectedByDatabase", "Count", one(Some(report.failed_rejected_by_database))),
+            ("SchedulesStillDue", "Count", one(report.still_due)),
+            ("FlagsLeft", "Count", one(Some(report.flags_left))),
+            ("FlagsLocked", "Count", one(Some(report.flags_locked))),
+            ("OldestDueScheduleAge", "Milliseconds", one(report.oldest_due_age_ms)),
+            ("AuditEventsDelivered", "Count", one(Some(report.audit_delivered))),
+            ("AuditBacklog", "Count", one(report.audit_backlog)),
+            ("OldestAuditEventAge", "Milliseconds", one(report.oldest_audit_event_age_ms)),
+            ("AuditEventsDead", "Count", one(report.audit_dead)),
+            // Of all schedules, so that CloudWatch can show percentiles.
+            ("ScheduleLateness", "Milliseconds", report.lateness.sample(VALUES_MAX)),
+            ("TriggerDelay", "Milliseconds", one(report.trigger_delay_ms)),
+            ("TickDuration", "Milliseconds", one(Some(report.working_ms()))),
+            ("TickWaiting", "Milliseconds", one(Some(report.waiting_ms))),
         ],
         function,
         now,
@@ -43,12 +55,12 @@ pub fn verification_line(verification: Option<&Verification>, function: &str, no
     let is_complete = verification.is_some_and(|verification| verification.complete);
     render(
         &[
-            ("TrailChecked", "Count", findings.map(|findings| findings.checked)),
-            ("TrailMissing", "Count", findings.map(|findings| findings.missing_count)),
-            ("TrailUnknown", "Count", findings.map(|findings| findings.unknown_count)),
-            ("TrailDifferent", "Count", findings.map(|findings| findings.different_count)),
-            ("TrailDuplicates", "Count", findings.map(|findings| findings.duplicates)),
-            ("TrailComplete", "Count", Some(is_complete.into())),
+            ("TrailChecked", "Count", one(findings.map(|findings| findings.checked))),
+            ("TrailMissing", "Count", one(findings.map(|findings| findings.missing_count))),
+            ("TrailUnknown", "Count", one(findings.map(|findings| findings.unknown_count))),
+            ("TrailDifferent", "Count", one(findings.map(|findings| findings.different_count))),
+            ("TrailDuplicates", "Count", one(findings.map(|findings| findings.duplicates))),
+            ("TrailComplete", "Count", one(Some(is_complete.into()))),
         ],
         function,
         now,
@@ -57,11 +69,15 @@ pub fn verification_line(verification: Option<&Verification>, function: &str, no
 
 fn render(metrics: &[Metric], function: &str, now: Timestamp) -> String {
     // Omit unknown counts: a zero would hide an outage.
-    let known = || metrics.iter().filter_map(|(name, unit, value)| value.map(|value| (*name, *unit, value)));
+    let known = || metrics.iter().filter(|(_, _, values)| !values.is_empty());
     let definitions: Vec<Value> =
         known().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
+    let value = |values: &[u64]| match values {
+        [value] => json!(value),
+        values => json!(values),
+    };
     let mut line: Map<String, Value> =
-        known().map(|(name, _, value)| (name.to_owned(), value.into())).collect();
+        known().map(|(name, _, values)| ((*name).to_owned(), value(values))).collect();
     line.insert("FunctionName".to_owned(), function.into());
     line.insert(
         "_aws".to_owned(),

@@ -11,7 +11,8 @@ use crate::domain::audit_event::{EventDraft, EventId, EventType};
 use crate::domain::flag::FlagAddress;
 use crate::domain::schedule::{Cancellation, NewSchedule, Schedule, ScheduleId};
 use crate::ports::schedules::{
-    CommittedChange, CreateOutcome, EventRoute, Page, PageQuery, ScheduleError, ScheduleReader, ScheduleStore,
+    AcrossFlagsQuery, CommittedChange, CreateOutcome, EventRoute, Page, PageQuery, ScheduleError,
+    ScheduleReader, ScheduleStore,
 };
 
 /// Creates and cancels schedules. Every change is audited.
@@ -83,4 +84,27 @@ pub async fn list(
     query: &PageQuery,
 ) -> Result<Page, ScheduleError> {
     store.list(flag, query).await?.ok_or(ScheduleError::NoSuchFlag)
+}
+
+/// One schedule of a flag.
+///
+/// # Errors
+/// [`ScheduleError::NoSuchFlag`], [`ScheduleError::NoSuchSchedule`], or the store's.
+pub async fn find(
+    store: &dyn ScheduleReader,
+    flag: &FlagAddress,
+    id: ScheduleId,
+) -> Result<Schedule, ScheduleError> {
+    store.find(flag, id).await
+}
+
+/// One page of the schedules of all flags of an environment.
+///
+/// # Errors
+/// The store's.
+pub async fn list_across_flags(
+    store: &dyn ScheduleReader,
+    query: &AcrossFlagsQuery,
+) -> Result<Page, ScheduleError> {
+    Ok(store.list_across_flags(query).await?)
 }

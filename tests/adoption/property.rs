@@ -86,6 +86,7 @@ fn assert_varying(columns: &[Column]) {
         "updates",
         "scheduled_at",
         "apply_by",
+        "expect",
         "reason",
         "status",
         "metadata",
@@ -169,12 +170,17 @@ fn ends(before: &[Row], after: &[Row], odd: &Rows, stored: &Stored) -> Vec<Strin
         let frozen = odd.flags[*flag].cells.get("owner_team").is_some_and(|team| team == "'frozen'");
         let plain =
             !frozen && !old.expired && cells.get("expect").is_none_or(|expect| expect == "(null)::jsonb");
+        let may_hold = cells.get("expect").is_none_or(|expect| {
+            expect == "(null)::jsonb" || expect == "('null')::jsonb" || are_good(expect) != Some(false)
+        });
         let code = row.shown["error_code"].as_str().unwrap_or_default();
         let as_it_should = match (row.status.as_str(), good) {
-            ("applied", good) => good != Some(false) && !old.expired,
+            ("applied", good) => good != Some(false) && !old.expired && may_hold,
             ("failed", Some(true)) if plain => false,
             ("failed", Some(false)) if plain => code == "invalid_updates",
-            ("failed", _) => ["invalid_updates", "expired", "rejected_by_database"].contains(&code),
+            ("failed", _) => {
+                ["invalid_updates", "expired", "unexpected_state", "rejected_by_database"].contains(&code)
+            }
             _ => false,
         };
         if !as_it_should {

@@ -41,7 +41,7 @@ const FLOOR: &str = r#"
             'apply_by', s.apply_by, 'flag_key', f.flag_key, 'failed_at', s.failed_at, 'applied_at', s.applied_at,
             'created_at', s.created_at, 'created_by', s.created_by, 'error_code', s.error_code,
             'environment', f.environment, 'cancelled_at', s.cancelled_at, 'cancelled_by', s.cancelled_by,
-            'scheduled_at', s.scheduled_at, 'cancel_reason', s.cancel_reason, 'error_message', s.error_message
+            'scheduled_at', s.scheduled_at, 'expect', s.expect, 'cancel_reason', s.cancel_reason, 'error_message', s.error_message
         )
     from ended s
     join feature_flags f on f.id = s.flag_id;

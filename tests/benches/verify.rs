@@ -74,7 +74,7 @@ impl Trail {
         };
         let version = flag_schedules::domain::audit_event::SCHEMA_VERSION;
         format!(
-            r#"{{"schema_version":{version},"event_id":"01900000-0001-7{}00-8000-{n:012x}","event_type":"flag_schedule.{kind}","level":"INFO","occurred_at":"{at}","schedule_id":"01900000-0000-7000-8000-{n:012x}","flag_key":"flag-{}","environment":"production","actor":{actor},"schedule":{{"scheduled_at":"{applied}","apply_by":null,"updates":{{"enabled":true,"rollout_percentage":25}},"reason":"first users","created_by":"admin-1","created_at":"{created}"}},{end}"request":{request}}}"#,
+            r#"{{"schema_version":{version},"event_id":"01900000-0001-7{}00-8000-{n:012x}","event_type":"flag_schedule.{kind}","level":"INFO","occurred_at":"{at}","schedule_id":"01900000-0000-7000-8000-{n:012x}","flag_key":"flag-{}","environment":"production","actor":{actor},"schedule":{{"scheduled_at":"{applied}","apply_by":null,"updates":{{"enabled":true,"rollout_percentage":25}},"expect":null,"reason":"first users","created_by":"admin-1","created_at":"{created}"}},{end}"request":{request}}}"#,
             u8::from(is_created),
             n % 1000,
         )

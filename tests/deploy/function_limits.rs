@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flag_schedules::adapters::postgres::retry::STATEMENT_LIMIT;
-use flag_schedules::processor::RESERVE;
+use flag_schedules::processor::{RESERVE, WATCH_TIME};
 use serde_json::json;
 
 use super::deployed::deployed;
@@ -41,7 +41,7 @@ fn an_http_function_has_more_time_than_its_handler_and_that_more_than_a_statemen
 }
 
 #[test]
-fn a_tick_is_over_before_the_next_one_comes() {
+fn a_tick_waits_until_the_next_one_has_taken_over() {
     let processor = &functions()["schedule-processor"];
     let events = processor.properties["Events"].as_object().map_or(0, serde_json::Map::len);
     let schedules = processor.events("Schedule");
@@ -52,8 +52,12 @@ fn a_tick_is_over_before_the_next_one_comes() {
     assert_ne!(schedule["State"], "DISABLED");
     assert_eq!(events, 1, "nothing else starts the processor");
     let timeout = timeout(processor);
-    assert!(timeout < TICK, "{timeout:?} is not below {TICK:?}");
-    assert!(timeout > RESERVE * 2, "{timeout:?} leaves no time for work");
+    assert!(WATCH_TIME > TICK, "{WATCH_TIME:?} is not above {TICK:?}");
+    assert!(timeout > WATCH_TIME + RESERVE, "{timeout:?} is not above {WATCH_TIME:?} and {RESERVE:?}");
+    // A tick that waits, the next one, and one that is stuck.
+    assert!(timeout < TICK * 2, "{timeout:?} is not below two minutes: three ticks would be at work");
+    let deployed = deployed(&[]);
+    assert_eq!(deployed.function("schedule-processor")["ReservedConcurrentExecutions"], "3");
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! The same three routes in the template, in the OpenAPI description, in the local router and in the sample events.
+//! The same routes in the template, in the OpenAPI description, in the local router and in the sample events.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness::api::{SCHEDULE, SCHEDULES};
+use harness::api::{ACROSS_FLAGS, SCHEDULE, SCHEDULES};
 use harness::settings::workspace;
 use serde_json::Value;
 
@@ -30,10 +30,12 @@ fn deployed() -> BTreeMap<Route, String> {
 }
 
 #[test]
-fn the_template_has_the_three_routes_of_the_contract() {
+fn the_template_has_the_routes_of_the_contract() {
     let expected = BTreeMap::from([
         (route("POST", SCHEDULES), "create-schedule".to_owned()),
         (route("GET", SCHEDULES), "list-schedules".to_owned()),
+        (route("GET", SCHEDULE), "list-schedules".to_owned()),
+        (route("GET", ACROSS_FLAGS), "list-schedules".to_owned()),
         (route("DELETE", SCHEDULE), "cancel-schedule".to_owned()),
     ]);
 

@@ -162,15 +162,25 @@ fn near_valid_body() -> BoxedStrategy<Value> {
         vec![json!("launch"), json!(null), json!("\u{1b}[0m\n\u{202e}"), json!("😀".repeat(500))],
         vec![json!("x".repeat(501)), json!("a\0b")],
     );
+    let expect = mostly_json(
+        vec![json!({"enabled": true}), json!({"rollout_percentage": 0}), json!(null)],
+        vec![json!({}), json!({"enabled": 1}), json!({"rolloutPercentage": 5}), json!("on")],
+    );
     let further = (mostly(&["apply_by"], &["sheduled_at", "status", "updates "]), time());
     (
         option::weighted(0.97, time()),
         option::weighted(0.97, updates),
+        option::weighted(0.2, expect),
         option::weighted(0.3, reason),
         option::weighted(0.1, further),
     )
-        .prop_map(|(scheduled_at, updates, reason, further)| {
-            let members = [("scheduled_at", scheduled_at), ("updates", updates), ("reason", reason)];
+        .prop_map(|(scheduled_at, updates, expect, reason, further)| {
+            let members = [
+                ("scheduled_at", scheduled_at),
+                ("updates", updates),
+                ("expect", expect),
+                ("reason", reason),
+            ];
             let members = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
             Value::Object(members.chain(further).collect())
         })

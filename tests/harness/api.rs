@@ -16,7 +16,7 @@ use crate::postgres::as_role;
 use crate::tokens::{AUDIENCE, ISSUER, Keys, Token};
 use crate::{audit_events, clock, openapi, settings};
 
-pub use local_stack::endpoints::{AUDITING, ENDPOINTS, FUNCTIONS, ROLES, SCHEDULE, SCHEDULES};
+pub use local_stack::endpoints::{ACROSS_FLAGS, AUDITING, ENDPOINTS, FUNCTIONS, ROLES, SCHEDULE, SCHEDULES};
 
 /// How long anything may take that is not the subject of a test.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -125,6 +125,8 @@ impl Api {
     pub fn env(&self, function: &str) -> Env {
         let env = Env::new()
             .set("DATABASE_URL", self.database.url())
+            // A tick ends at once; what waits is for the tests that are about it.
+            .set("TICK_WATCH", "off")
             .set("AUTH_JWKS", self.keys.jwks().to_string())
             .set("AUTH_ISSUER", ISSUER)
             .set("AUTH_AUDIENCE", AUDIENCE)
@@ -174,6 +176,14 @@ impl Api {
 
     pub async fn list(&self, token: &str, flag: &str, query: &str) -> Response {
         self.send(&list_request(flag, query).bearer(token)).await
+    }
+
+    pub async fn find(&self, token: &str, flag: &str, schedule: &str, query: &str) -> Response {
+        self.send(&find_request(flag, schedule, query).bearer(token)).await
+    }
+
+    pub async fn list_across_flags(&self, token: &str, query: &str) -> Response {
+        self.send(&Request::new("GET", ACROSS_FLAGS).query(query).bearer(token)).await
     }
 
     pub async fn cancel(&self, token: &str, flag: &str, schedule: &str, query: &str) -> Response {
@@ -251,6 +261,12 @@ pub fn create_request(flag: &str, query: &str, body: &Value) -> Request {
 /// A request for a flag's schedules, without a token.
 pub fn list_request(flag: &str, query: &str) -> Request {
     Request::new("GET", SCHEDULES).path_parameter("flagKey", flag).query(query)
+}
+
+/// A request for one schedule, without a token.
+pub fn find_request(flag: &str, schedule: &str, query: &str) -> Request {
+    let request = Request::new("GET", SCHEDULE).path_parameter("flagKey", flag);
+    request.path_parameter("scheduleId", schedule).query(query)
 }
 
 /// A request that cancels a schedule, without a token.

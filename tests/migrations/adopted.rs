@@ -155,6 +155,7 @@ async fn rows_of_another_tool_are_listed_cancelled_and_applied() {
         "cancel_reason",
         "failed_at",
         "error_code",
+        "expect",
     ] {
         assert_eq!(column(&listed.json, name), vec![Value::Null; 6], "{name}");
     }

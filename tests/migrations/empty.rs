@@ -77,6 +77,7 @@ async fn tables_and_columns_are_those_of_the_contract() {
         "cancel_reason text default ",
         "failed_at timestamp with time zone default ",
         "error_code text default ",
+        "expect jsonb default ",
     ];
     assert_eq!(of("feature_flags"), BTreeSet::from(flags));
     let ours = of("feature_flag_schedules");

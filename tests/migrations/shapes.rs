@@ -147,11 +147,13 @@ pub const CASES: &[(&str, &[&str])] = &[
         &["feature_flag_schedules.applied_at is timestamp without time zone, but must be timestamp with time zone"],
     ),
     (
-        "alter table feature_flag_schedules add cancelled_at text, add created_by integer, add apply_by date",
+        "alter table feature_flag_schedules add cancelled_at text, add created_by integer, add apply_by date,
+            add expect json",
         &[
             "feature_flag_schedules.cancelled_at is text, but must be timestamp with time zone",
             "feature_flag_schedules.created_by is integer, but must be text",
             "feature_flag_schedules.apply_by is date, but must be timestamp with time zone",
+            "feature_flag_schedules.expect is json, but must be jsonb",
         ],
     ),
     (

@@ -15,6 +15,7 @@ struct Event {
     schedule: String,
     event_type: String,
     change: Value,
+    state: Value,
     code: Value,
 }
 
@@ -53,7 +54,7 @@ fn expected_schedules(model: &Model) -> BTreeMap<String, (String, Option<String>
                 None => ("pending", None),
                 Some(End::Applied(..)) => ("applied", None),
                 Some(End::Cancelled) => ("cancelled", None),
-                Some(End::Failed(code)) => ("failed", Some((*code).to_owned())),
+                Some(End::Failed(code, _)) => ("failed", Some((*code).to_owned())),
             };
             (schedule.id.to_string(), (status.to_owned(), code))
         })
@@ -62,7 +63,9 @@ fn expected_schedules(model: &Model) -> BTreeMap<String, (String, Option<String>
 
 /// What stands in the outbox and what arrived in the log, by event id: copies are allowed, if they say the same.
 async fn events(world: &World, found: &mut Vec<String>) -> BTreeMap<String, Event> {
-    let sql = "select event_id, event_type, context -> 'change', schedule ->> 'id', schedule ->> 'error_code'
+    let sql =
+        "select event_id, event_type, context -> 'change', schedule ->> 'id', schedule ->> 'error_code',
+            context -> 'state'
         from audit_outbox";
     let rows = world.client.query(sql, &[]).await.unwrap();
     let waiting = rows.iter().map(|row| {
@@ -70,6 +73,7 @@ async fn events(world: &World, found: &mut Vec<String>) -> BTreeMap<String, Even
             schedule: row.get(3),
             event_type: row.get(1),
             change: row.get::<_, Option<Value>>(2).unwrap_or_default(),
+            state: row.get::<_, Option<Value>>(5).unwrap_or_default(),
             code: json!(row.get::<_, Option<String>>(4)),
         };
         (row.get::<_, Uuid>(0).to_string(), event)
@@ -81,6 +85,7 @@ async fn events(world: &World, found: &mut Vec<String>) -> BTreeMap<String, Even
             schedule: text("schedule_id"),
             event_type: text("event_type"),
             change: event["change"].clone(),
+            state: event["state"].clone(),
             code: event["error"]["code"].clone(),
         };
         (text("event_id"), short)
@@ -135,21 +140,23 @@ fn created(id: &str) -> Event {
         schedule: id.to_owned(),
         event_type: "flag_schedule.created".to_owned(),
         change: Value::Null,
+        state: Value::Null,
         code: Value::Null,
     }
 }
 
 fn ended(schedule: &Schedule) -> Option<Event> {
     let state = |(enabled, percentage): State| json!({"enabled": enabled, "rollout_percentage": percentage});
-    let (became, change, code) = match schedule.end.as_ref()? {
+    let (became, change, found, code) = match schedule.end.as_ref()? {
         End::Applied(before, after) => {
-            ("applied", json!({"before": state(*before), "after": state(*after)}), Value::Null)
+            let change = json!({"before": state(*before), "after": state(*after)});
+            ("applied", change, Value::Null, Value::Null)
         }
-        End::Failed(code) => ("failed", Value::Null, json!(code)),
-        End::Cancelled => ("cancelled", Value::Null, Value::Null),
+        End::Failed(code, found) => ("failed", Value::Null, state(*found), json!(code)),
+        End::Cancelled => ("cancelled", Value::Null, Value::Null, Value::Null),
     };
     let event_type = format!("flag_schedule.{became}");
-    Some(Event { schedule: schedule.id.to_string(), event_type, change, code })
+    Some(Event { schedule: schedule.id.to_string(), event_type, change, state: found, code })
 }
 
 fn compare<T: PartialEq + std::fmt::Debug>(

@@ -20,8 +20,8 @@ const MAKE_FLAGS: &str = "insert into feature_flags (flag_key, enabled, rollout_
     select * from jsonb_to_recordset($1) as f (key text, enabled boolean, percentage integer)";
 
 /// As another tool would.
-const MAKE_SCHEDULES: &str = "insert into feature_flag_schedules (id, flag_id, scheduled_at, updates)
-    select s.id, f.id, now() + interval '1 hour', s.row -> 'updates'
+const MAKE_SCHEDULES: &str = "insert into feature_flag_schedules (id, flag_id, scheduled_at, updates, expect)
+    select s.id, f.id, now() + interval '1 hour', s.row -> 'updates', nullif(s.row -> 'expect', 'null')
     from jsonb_to_recordset($1) as s (id uuid, flag_key text, row jsonb)
     join feature_flags f on f.flag_key = s.flag_key";
 
@@ -85,9 +85,9 @@ impl<'a> Play<'a> {
             if self.model.flags[flag].deleted {
                 continue;
             } else if planned.by_service {
-                id = self.create(flag, &planned.updates).await;
+                id = self.create(flag, planned).await;
             } else {
-                rows.push(json!({"id": id, "flag_key": key(flag), "row": {"updates": planned.updates}}));
+                rows.push(json!({"id": id, "flag_key": key(flag), "row": {"updates": planned.updates, "expect": planned.expect}}));
             }
             self.due_in.push(number + planned.rounds_ahead);
             self.model.schedules.push(Schedule {
@@ -97,6 +97,7 @@ impl<'a> Play<'a> {
                 created_at: planned.created_at,
                 apply_by: planned.apply_by,
                 updates: planned.updates.clone(),
+                expect: planned.expect.clone(),
                 by_service: planned.by_service,
                 due: false,
                 end: None,
@@ -105,13 +106,14 @@ impl<'a> Play<'a> {
         self.execute(MAKE_SCHEDULES, rows).await;
     }
 
-    async fn create(&self, flag: usize, updates: &Value) -> Uuid {
+    async fn create(&self, flag: usize, planned: &Planned) -> Uuid {
         let at = harness::clock::now() + TimeDelta::hours(1);
         let schedule = NewSchedule {
             flag: address(&key(flag)),
             scheduled_at: Timestamp::truncate(at),
             apply_by: None,
-            updates: Updates::parse(updates).unwrap(),
+            updates: Updates::parse(&planned.updates).unwrap(),
+            expect: Updates::parse(&planned.expect).ok(),
             reason: None,
             idempotency_key: None,
         };

@@ -41,7 +41,7 @@ impl Tally {
             ends.filter(|end| fits(end)).count() as u64
         };
         self.applied.fetch_add(ends(|end| matches!(end, End::Applied(..))), Ordering::Relaxed);
-        self.failed.fetch_add(ends(|end| matches!(end, End::Failed(_))), Ordering::Relaxed);
+        self.failed.fetch_add(ends(|end| matches!(end, End::Failed(..))), Ordering::Relaxed);
         self.cancelled.fetch_add(ends(|end| *end == End::Cancelled), Ordering::Relaxed);
         let deleted = model.flags.iter().filter(|flag| flag.deleted).count() as u64;
         self.deleted.fetch_add(deleted, Ordering::Relaxed);

@@ -44,6 +44,8 @@ pub struct Planned {
     pub apply_by: ApplyBy,
     /// What it asks for.
     pub updates: Value,
+    /// The state that it expects; null for any.
+    pub expect: Value,
     /// Whether the service makes it, not another tool.
     pub by_service: bool,
     /// It becomes due this many rounds later.
@@ -94,13 +96,14 @@ fn planned() -> impl Strategy<Value = Planned> {
         any::<u128>().no_shrink(),
         0..4_u64,
         0..3_u64,
-        apply_by,
+        (apply_by, expect()),
         updates,
         prop::bool::weighted(0.2),
         rounds_ahead,
     )
         .prop_map(
-            |(flag, id, scheduled_at, created_at, apply_by, (valid, updates), by_service, rounds_ahead)| {
+            |(flag, id, scheduled_at, created_at, limits, (valid, updates), by_service, rounds_ahead)| {
+                let (apply_by, expect) = limits;
                 Planned {
                     flag,
                     id,
@@ -108,6 +111,7 @@ fn planned() -> impl Strategy<Value = Planned> {
                     created_at,
                     // Which of two reasons to fail comes first is nobody's promise.
                     apply_by: if valid { apply_by } else { ApplyBy::Never },
+                    expect: if valid && apply_by != ApplyBy::Past { expect } else { Value::Null },
                     // The service does not take the others.
                     by_service: by_service && valid && updates.get("rolloutPercentage").is_none(),
                     updates,
@@ -117,8 +121,17 @@ fn planned() -> impl Strategy<Value = Planned> {
         )
 }
 
+/// Few values, so that they are often those of the flag.
+fn expect() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        4 => Just(Value::Null),
+        2 => any::<bool>().prop_map(|enabled| json!({ "enabled": enabled })),
+        1 => (0..=4_i64).prop_map(|quarter| json!({ "rollout_percentage": quarter * 25 })),
+    ]
+}
+
 fn good() -> impl Strategy<Value = (bool, Value)> {
-    let percentage = || 0..=100_i64;
+    let percentage = || prop_oneof![0..=100_i64, (0..=4_i64).prop_map(|quarter| quarter * 25)];
     prop_oneof![
         any::<bool>().prop_map(|enabled| json!({ "enabled": enabled })),
         percentage().prop_map(|percentage| json!({ "rollout_percentage": percentage })),

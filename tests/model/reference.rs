@@ -23,8 +23,8 @@ pub enum ApplyBy {
 pub enum End {
     /// The flag was changed, from and to.
     Applied(State, State),
-    /// It was not, for the reason with this code.
-    Failed(&'static str),
+    /// It was not, for the reason with this code, from this state.
+    Failed(&'static str, State),
     /// It was taken back.
     Cancelled,
 }
@@ -44,6 +44,8 @@ pub struct Schedule {
     pub apply_by: ApplyBy,
     /// What it asks for, as stored.
     pub updates: Value,
+    /// The state that it expects, as stored; null for any.
+    pub expect: Value,
     /// Whether its creation was the service's doing, and so has an event.
     pub by_service: bool,
     /// Whether its time has come.
@@ -123,8 +125,9 @@ impl Model {
             let schedule = &mut self.schedules[*index];
             let before = self.flags[flag].state;
             schedule.end = Some(match wanted(&schedule.updates) {
-                None => End::Failed("invalid_updates"),
-                Some(_) if schedule.apply_by == ApplyBy::Past => End::Failed("expired"),
+                None => End::Failed("invalid_updates", before),
+                Some(_) if schedule.apply_by == ApplyBy::Past => End::Failed("expired", before),
+                Some(_) if !is_expected(&schedule.expect, before) => End::Failed("unexpected_state", before),
                 Some((enabled, percentage)) => {
                     let after = (enabled.unwrap_or(before.0), percentage.unwrap_or(before.1));
                     self.flags[flag].state = after;
@@ -134,6 +137,15 @@ impl Model {
         }
         due
     }
+}
+
+/// Whether a state has the values that are expected.
+fn is_expected(expect: &Value, (enabled, percentage): State) -> bool {
+    expect.is_null()
+        || wanted(expect).is_some_and(|(wanted_enabled, wanted_percentage)| {
+            wanted_enabled.is_none_or(|wanted| wanted == enabled)
+                && wanted_percentage.is_none_or(|wanted| wanted == percentage)
+        })
 }
 
 /// What valid `updates` ask for: at least one of the fields, nothing else, the percentage in one of its spellings.

@@ -10,7 +10,7 @@ use flag_schedules::adapters::postgres::settings::DatabaseSettings;
 use flag_schedules::audit::AuditTrail;
 use flag_schedules::domain::admin::{Admin, CallContext, Caller};
 use flag_schedules::domain::flag::{Environment, FlagAddress, FlagKey};
-use flag_schedules::processor::{Processor, TickError, TickReport};
+use flag_schedules::processor::{Processor, TickError, TickReport, Watch};
 use flag_schedules::service::ScheduleService;
 use harness::database::Database;
 use harness::postgres::SERVICE_ROLE;
@@ -44,7 +44,7 @@ impl World {
             .map(|_| {
                 let (postgres, audit) = stores(&database.url(), &log);
                 let postgres = Arc::new(postgres);
-                Processor::new(Arc::clone(&postgres) as _, postgres, audit)
+                Processor::new(Arc::clone(&postgres) as _, postgres, audit, Watch::Off)
             })
             .collect();
         let client = database.connect_as_superuser().await;

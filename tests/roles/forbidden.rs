@@ -36,6 +36,7 @@ const TO_ALL: &[&str] = &[
     "update feature_flag_schedules set updates = '{}'",
     "update feature_flag_schedules set scheduled_at = now()",
     "update feature_flag_schedules set apply_by = now()",
+    "update feature_flag_schedules set expect = null",
     "update feature_flag_schedules set flag_id = flag_id",
     "update feature_flag_schedules set created_by = 'me'",
     "update feature_flag_schedules set created_at = now()",

@@ -120,3 +120,44 @@ async fn a_refusal_says_who_may_not_what_and_what_would_be_right() {
     assert!(error.message().starts_with("the role flag_schedules_api may not update schedule "), "{error}");
     assert!(error.hint().is_some_and(|hint| hint.contains("ends once")), "{error:?}");
 }
+
+/// Another update gives a row the number of its own transaction; the time of the transition stays the first one's.
+#[tokio::test]
+async fn no_later_transaction_can_add_the_event_of_a_transition() {
+    let database = deployed().await;
+    let superuser = database.connect_as_superuser().await;
+    let due = PENDING.replace("now() + interval '1 day'", "now() - interval '1 second'");
+    superuser.batch_execute(&due).await.unwrap();
+    let create = "insert into feature_flag_schedules (id, flag_id, scheduled_at, updates, created_by)
+        select gen_random_uuid(), id, now() + interval '1 day', '{}', 'eve' from feature_flags";
+    let cancel = "update feature_flag_schedules set status = 'cancelled', cancelled_at = now(), cancelled_by = 'eve'
+        where created_by = 'eve'";
+    let apply = "update feature_flag_schedules set status = 'applied', applied_at = now() where created_by = 'alice'";
+    let touch = "update feature_flag_schedules set updated_at = now()";
+    let admin = r#"{"actor": {"type": "admin", "user_id": "eve", "email": null}, "request": {}}"#;
+    let system = r#"{"actor": {"type": "system", "name": "schedule-processor"}, "request": {}}"#;
+
+    for (role, change, event_type, context, creator) in [
+        (API, create, "created", admin, "eve"),
+        (API, cancel, "cancelled", admin, "eve"),
+        (PROCESSOR, apply, "applied", system, "alice"),
+    ] {
+        let client = connect_as(&database, role).await;
+        let event = format!(
+            "insert into audit_outbox (event_id, event_type, context, schedule)
+             select gen_random_uuid(), 'flag_schedule.{event_type}', '{context}', flag_schedule_document(s, 'a', 'production')
+             from feature_flag_schedules s where created_by = '{creator}'"
+        );
+        // With its event, it is what the service does.
+        client.batch_execute(&format!("begin; {change}; {event}; rollback")).await.unwrap();
+
+        client.batch_execute(change).await.unwrap();
+        let refused = client.batch_execute(&format!("begin; {touch}; {event}; commit")).await.unwrap_err();
+
+        let refused = refused.as_db_error().map_or_else(|| refused.to_string(), ToString::to_string);
+        assert!(refused.contains("does not fit what was done"), "{role}, {event_type}: {refused}");
+        client.batch_execute("rollback").await.unwrap();
+    }
+    let written: i64 = superuser.query_one("select count(*) from audit_outbox", &[]).await.unwrap().get(0);
+    assert_eq!(written, 0);
+}

@@ -82,6 +82,7 @@ const MISUSE: &[&str] = &[
     "update feature_flag_schedules set updates = '{\"enabled\": false}' where id = PENDING",
     "update feature_flag_schedules set scheduled_at = now() where id = PENDING",
     "update feature_flag_schedules set apply_by = now() where id = PENDING",
+    "update feature_flag_schedules set expect = '{\"enabled\": true}' where id = PENDING",
     "update feature_flag_schedules set reason = 'mine' where id = PENDING",
     "update feature_flag_schedules set created_by = 'eve' where id = PENDING",
     "update feature_flag_schedules set created_at = now() where id = PENDING",
@@ -92,8 +93,17 @@ const MISUSE: &[&str] = &[
     // A new schedule is pending.
     "insert into feature_flag_schedules (flag_id, scheduled_at, updates, status) select id, now(), '{}', 'applied' from feature_flags",
     "insert into feature_flag_schedules (flag_id, scheduled_at, updates, created_at) select id, now(), '{}', now() - interval '1 day' from feature_flags",
+    // Somebody creates it, for a time that can be chosen.
+    "insert into feature_flag_schedules (id, flag_id, scheduled_at, updates)
+        select gen_random_uuid(), id, now() + interval '1 day', '{}' from feature_flags",
+    "insert into feature_flag_schedules (id, flag_id, scheduled_at, updates, created_by)
+        select gen_random_uuid(), id, now() - interval '1 year', '{}', 'alice' from feature_flags",
+    "insert into feature_flag_schedules (id, flag_id, scheduled_at, updates, created_by)
+        select gen_random_uuid(), id, now() + interval '367 days', '{}', 'alice' from feature_flags",
+    "insert into feature_flag_schedules (id, flag_id, scheduled_at, updates, created_by)
+        select gen_random_uuid(), id, 'infinity', '{}', 'alice' from feature_flags",
     "insert into feature_flag_schedules (id, flag_id, scheduled_at, updates, created_by, idempotency_key)
-        select gen_random_uuid(), id, now(), '{}', 'alice', 'key' from feature_flags
+        select gen_random_uuid(), id, now() + interval '1 day', '{}', 'alice', 'key' from feature_flags
         on conflict (flag_id, created_by, idempotency_key) where idempotency_key is not null do update set status = 'cancelled'",
     // Forged events: about what did not happen, by somebody else, of another kind, about no schedule.
     "insert into audit_outbox (event_id, event_type, context, schedule)
@@ -151,17 +161,22 @@ const MISUSE: &[&str] = &[
         insert into audit_outbox (event_id, event_type, context, schedule)
         select gen_random_uuid(), 'flag_schedule.applied', '{\"actor\": {\"type\": \"admin\", \"user_id\": \"alice\"}}', c.document from c",
     "with c as (insert into feature_flag_schedules as s (id, flag_id, scheduled_at, updates, created_by)
-            select gen_random_uuid(), id, now(), '{}', 'alice' from feature_flags
+            select gen_random_uuid(), id, now() + interval '1 day', '{}', 'alice' from feature_flags
             returning flag_schedule_document(s, 'a', 'production') as document)
         insert into audit_outbox (event_id, event_type, context, schedule)
         select gen_random_uuid(), 'flag_schedule.created', '{\"actor\": {\"type\": \"admin\", \"user_id\": \"bob\"}}',
             c.document from c",
     "with c as (insert into feature_flag_schedules as s (id, flag_id, scheduled_at, updates, created_by)
-            select gen_random_uuid(), id, now(), '{}', 'alice' from feature_flags
+            select gen_random_uuid(), id, now() + interval '1 day', '{}', 'alice' from feature_flags
             returning flag_schedule_document(s, 'a', 'production') as document)
         insert into audit_outbox (event_id, event_type, context, schedule)
         select gen_random_uuid(), 'flag_schedule.created', '{\"actor\": {\"type\": \"admin\", \"user_id\": \"alice\"}}',
             c.document || '{\"updates\": {\"enabled\": false}}' from c",
+    // More than a request can say.
+    "with c as (update feature_flag_schedules s set status = 'cancelled', cancelled_at = now(), cancelled_by = 'eve' where id = PENDING returning flag_schedule_document(s, 'a', 'production') as document)
+        insert into audit_outbox (event_id, event_type, context, schedule)
+        select gen_random_uuid(), 'flag_schedule.cancelled',
+            jsonb_build_object('actor', '{\"type\": \"admin\", \"user_id\": \"eve\"}'::jsonb, 'x', repeat('y', 40000)), c.document from c",
     // With tables of its own that look like the service's.
     "create temp table feature_flag_schedules (like public.feature_flag_schedules);
         create temp table feature_flags (like public.feature_flags);
@@ -216,7 +231,8 @@ const OF_ANOTHER: [(&str, &[&str]); 2] = [
         API,
         &[
             "update feature_flag_schedules set status = 'cancelled', cancelled_at = now(), cancelled_by = 'eve' where id = PENDING",
-            "insert into feature_flag_schedules (id, flag_id, scheduled_at, updates) select gen_random_uuid(), id, now(), '{}' from feature_flags",
+            "insert into feature_flag_schedules (id, flag_id, scheduled_at, updates, created_by)
+                select gen_random_uuid(), id, now() + interval '1 day', '{}', 'eve' from feature_flags",
         ],
     ),
     (

@@ -40,6 +40,8 @@ const UNDELIVERED: &str = "audit_outbox_undelivered_idx";
 /// The indexes of transitions.
 const CREATED: &str = "feature_flag_schedules_created_idx";
 const ENDED: &str = "feature_flag_schedules_ended_idx";
+/// The index of a status over all flags.
+const OF_A_STATUS: &str = "feature_flag_schedules_status_idx";
 /// Any index of the audit events.
 const OF_AN_EVENT: &str = "audit_outbox_";
 /// How a plan says that it reads the table that grows from its first row to its last.
@@ -95,6 +97,16 @@ async fn what_runs_all_the_time_does_not_read_the_whole_history() {
         // One status is rare in its flag, the other one is not there at all.
         ("list_schedules", OF_A_FLAG, format!("('flag-1', 'production', 'failed', {first})")),
         ("list_schedules", OF_A_FLAG, format!("('flag-3', 'production', 'applied', {first})")),
+        ("find_schedule", BY_ID, format!("('flag-1', 'production', '{due}')")),
+        ("find_next_due", PENDING, String::new()),
+        ("list_across_flags", OF_A_STATUS, format!("('production', 'pending', null, null, {first}, 5000)")),
+        ("list_across_flags", OF_A_STATUS, format!("('production', 'applied', null, null, {later}, 5000)")),
+        ("list_across_flags", OF_A_STATUS, format!("('staging', 'failed', null, null, {first}, 5000)")),
+        (
+            "list_across_flags",
+            OF_A_STATUS,
+            format!("('production', 'applied', now() - interval '90 days', now(), {first}, 5000)"),
+        ),
         ("record_outcomes", BY_ID, format!("({outcomes}, '{{}}', false)")),
         ("hold_events", OF_AN_EVENT, format!("('{events}', {types})")),
         ("hold_oldest_events", UNDELIVERED, format!("(30, 1000, {types}, '{{}}')")),

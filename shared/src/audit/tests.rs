@@ -119,6 +119,7 @@ fn schedule() -> Schedule {
         apply_by: None,
         status: StoredStatus::Known(Status::Pending),
         updates: json!({"enabled": true}).into(),
+        expect: None,
         reason: None,
         created_at: Some(time("2026-02-09T08:00:00Z")),
         created_by: Some("anna".to_owned()),

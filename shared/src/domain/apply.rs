@@ -21,17 +21,27 @@ pub struct DueFlag {
 #[derive(Debug, Clone, PartialEq)]
 pub struct DueSchedule {
     pub id: ScheduleId,
+    pub scheduled_at: Timestamp,
     /// Not applied after this time.
     pub apply_by: Option<Timestamp>,
-    /// As stored, not validated yet. `None` if too long or too deeply nested to parse.
-    pub updates: Option<Value>,
+    pub updates: StoredJson,
+    /// The state that the flag must have; null for any.
+    pub expect: StoredJson,
+}
+
+/// As stored, not validated yet.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StoredJson {
+    Readable(Value),
+    /// Too long, or too deeply nested to parse.
+    Unreadable,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Applied(FlagChange),
-    /// Final: a failed schedule is never retried.
-    Failed(Failure),
+    /// Final: a failed schedule is never retried. The state is the flag's as it was found.
+    Failed(Failure, FlagState),
 }
 
 /// The message is for people; the code ([`Failure::code`]) is stable.
@@ -39,6 +49,11 @@ pub enum Outcome {
 pub enum Failure {
     #[error("the stored `updates` cannot be applied: {0}")]
     InvalidUpdates(String),
+    #[error("the stored `expect` cannot be read: {0}")]
+    InvalidExpect(String),
+    /// A description of each field that differs.
+    #[error("the flag is not in the expected state: {0}")]
+    UnexpectedState(String),
     #[error("it was to be applied by {apply_by} and came up at {now}")]
     Expired {
         apply_by: Timestamp,
@@ -66,49 +81,73 @@ impl Failure {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::InvalidUpdates(_) => "invalid_updates",
+            Self::InvalidUpdates(_) | Self::InvalidExpect(_) => "invalid_updates",
+            Self::UnexpectedState(_) => "unexpected_state",
             Self::Expired { .. } => "expired",
             Self::RejectedByDatabase(_) => "rejected_by_database",
         }
     }
 }
 
-/// Applies due schedules in the given order; later changes win, field by field. Returns the final state and one
-/// outcome per schedule, each with its own before and after.
+/// Applies due schedules in the given order; later changes win, field by field. Each meets the state that the one before it
+/// left. Returns the final state and one outcome per schedule.
 #[must_use]
 pub fn decide(state: FlagState, due: &[DueSchedule], now: Timestamp) -> (FlagState, Vec<Outcome>) {
     let mut current = state;
     let outcomes = due
         .iter()
-        .map(|schedule| match evaluate(schedule, now) {
+        .map(|schedule| match evaluate(schedule, current, now) {
             Ok(updates) => {
                 let before = current;
                 current = updated(before, updates);
                 Outcome::Applied(FlagChange { before, after: current })
             }
-            Err(failure) => Outcome::Failed(failure),
+            Err(failure) => Outcome::Failed(failure, current),
         })
         .collect();
     (current, outcomes)
 }
 
-fn evaluate(schedule: &DueSchedule, now: Timestamp) -> Result<Updates, Failure> {
-    let Some(updates) = &schedule.updates else {
-        return Err(Failure::InvalidUpdates(
-            "they are too long, or nested too deeply, to be read".to_owned(),
-        ));
+fn evaluate(schedule: &DueSchedule, state: FlagState, now: Timestamp) -> Result<Updates, Failure> {
+    let updates = read(&schedule.updates).map_err(Failure::InvalidUpdates)?;
+    let expect = match &schedule.expect {
+        StoredJson::Readable(Value::Null) => None,
+        stored => Some(read(stored).map_err(Failure::InvalidExpect)?),
     };
-    let updates = Updates::parse_stored(updates).map_err(|faults| {
+    if let Some(apply_by) = schedule.apply_by.filter(|apply_by| now > *apply_by) {
+        return Err(Failure::Expired { apply_by, now });
+    }
+    match expect.and_then(|expect| contradiction(expect, state)) {
+        Some(differences) => Err(Failure::UnexpectedState(differences)),
+        None => Ok(updates),
+    }
+}
+
+fn read(stored: &StoredJson) -> Result<Updates, String> {
+    let StoredJson::Readable(value) = stored else {
+        return Err("it is too long, or nested too deeply".to_owned());
+    };
+    Updates::parse_stored(value).map_err(|faults| {
         let mut named: Vec<_> = faults.iter().take(FAULTS_NAMED).map(describe).collect();
         if faults.len() > FAULTS_NAMED {
             named.push(format!("and {} more", faults.len() - FAULTS_NAMED));
         }
-        Failure::InvalidUpdates(named.join("; "))
-    })?;
-    match schedule.apply_by {
-        Some(apply_by) if now > apply_by => Err(Failure::Expired { apply_by, now }),
-        _ => Ok(updates),
-    }
+        named.join("; ")
+    })
+}
+
+/// How the state differs in the fields that are named; `None` if it does not.
+fn contradiction(expect: Updates, state: FlagState) -> Option<String> {
+    let enabled = expect
+        .enabled
+        .filter(|expected| *expected != state.enabled)
+        .map(|expected| format!("`enabled` is {}, not {expected}", state.enabled));
+    let rollout_percentage = expect
+        .rollout_percentage
+        .filter(|expected| i32::from(*expected) != state.rollout_percentage)
+        .map(|expected| format!("`rollout_percentage` is {}, not {expected}", state.rollout_percentage));
+    let differences: Vec<_> = enabled.into_iter().chain(rollout_percentage).collect();
+    (!differences.is_empty()).then(|| differences.join(", "))
 }
 
 fn describe(fault: &UpdatesError) -> String {
@@ -140,7 +179,13 @@ mod tests {
     }
 
     fn due(updates: Value) -> DueSchedule {
-        DueSchedule { id: ScheduleId(Uuid::new_v4()), apply_by: None, updates: Some(updates) }
+        DueSchedule {
+            id: ScheduleId(Uuid::new_v4()),
+            scheduled_at: now(),
+            apply_by: None,
+            updates: StoredJson::Readable(updates),
+            expect: StoredJson::Readable(Value::Null),
+        }
     }
 
     #[test]
@@ -173,7 +218,7 @@ mod tests {
         let (state, outcomes) = decide(OFF, &schedules, now());
 
         assert_eq!(state, FlagState { enabled: true, rollout_percentage: 5 });
-        let Outcome::Failed(failure) = &outcomes[1] else {
+        let Outcome::Failed(failure, _) = &outcomes[1] else {
             panic!("expected a failure, got {:?}", outcomes[1])
         };
         assert_eq!(failure.code(), "invalid_updates");
@@ -194,7 +239,7 @@ mod tests {
 
             assert_eq!(state, OFF);
             assert!(
-                matches!(outcomes[..], [Outcome::Failed(Failure::InvalidUpdates(_))]),
+                matches!(outcomes[..], [Outcome::Failed(Failure::InvalidUpdates(_), OFF)]),
                 "for {stored}: {outcomes:?}"
             );
         }
@@ -206,23 +251,63 @@ mod tests {
 
         let (state, outcomes) = decide(OFF, &[by("2026-02-09T08:59:59.999Z")], now());
         assert_eq!(state, OFF);
-        assert!(matches!(outcomes[..], [Outcome::Failed(Failure::Expired { .. })]), "{outcomes:?}");
+        assert!(matches!(outcomes[..], [Outcome::Failed(Failure::Expired { .. }, OFF)]), "{outcomes:?}");
 
         let (state, _) = decide(OFF, &[by("2026-02-09T09:00:00Z")], now());
         assert!(state.enabled);
+    }
+
+    fn expecting(expect: Value, updates: Value) -> DueSchedule {
+        DueSchedule { expect: StoredJson::Readable(expect), ..due(updates) }
+    }
+
+    #[test]
+    fn a_flag_that_is_not_as_expected_is_left_alone() {
+        let schedules = [
+            expecting(json!({"rollout_percentage": 10}), json!({"rollout_percentage": 50})),
+            expecting(json!({"enabled": true, "rollout_percentage": 10}), json!({"enabled": true})),
+            expecting(json!({"enabled": false, "rollout_percentage": 50}), json!({"enabled": true})),
+        ];
+
+        let (state, outcomes) = decide(OFF, &schedules, now());
+
+        let found = FlagState { enabled: false, rollout_percentage: 50 };
+        assert_eq!(state, FlagState { enabled: true, rollout_percentage: 50 });
+        let Outcome::Failed(failure, state) = &outcomes[1] else { panic!("{outcomes:?}") };
+        assert_eq!((failure.code(), *state), ("unexpected_state", found));
+        assert_eq!(
+            failure.message(),
+            "the flag is not in the expected state: `enabled` is false, not true, `rollout_percentage` is 50, not 10"
+        );
+        assert!(matches!(outcomes[2], Outcome::Applied(_)), "{outcomes:?}");
+    }
+
+    #[test]
+    fn a_stored_expectation_that_cannot_be_read_applies_nothing() {
+        for stored in [json!("x"), json!([]), json!({}), json!({"enabled": 1}), json!({"colour": 1})] {
+            let (state, outcomes) =
+                decide(OFF, &[expecting(stored.clone(), json!({"enabled": true}))], now());
+
+            assert_eq!(state, OFF);
+            let [Outcome::Failed(failure, OFF)] = &outcomes[..] else { panic!("{stored}: {outcomes:?}") };
+            assert_eq!(failure.code(), "invalid_updates");
+        }
+        let unreadable = DueSchedule { expect: StoredJson::Unreadable, ..due(json!({"enabled": true})) };
+        let (_, outcomes) = decide(OFF, &[unreadable], now());
+        assert!(matches!(outcomes[..], [Outcome::Failed(Failure::InvalidExpect(_), OFF)]), "{outcomes:?}");
     }
 
     #[test]
     fn a_message_is_short_whatever_is_stored() {
         let keys: Map<String, Value> =
             (0..20_000).map(|n| (format!("{n}{}", "\0x".repeat(60)), Value::Null)).collect();
-        let unreadable = DueSchedule { updates: None, ..due(json!(null)) };
+        let unreadable = DueSchedule { updates: StoredJson::Unreadable, ..due(json!(null)) };
         let reason = Failure::RejectedByDatabase("é".repeat(2_000));
 
         let (_, outcomes) = decide(OFF, &[due(Value::Object(keys)), unreadable], now());
 
-        for outcome in outcomes.into_iter().chain([Outcome::Failed(reason)]) {
-            let Outcome::Failed(failure) = outcome else { panic!("expected a failure, got {outcome:?}") };
+        for outcome in outcomes.into_iter().chain([Outcome::Failed(reason, OFF)]) {
+            let Outcome::Failed(failure, _) = outcome else { panic!("expected a failure, got {outcome:?}") };
             let message = failure.message();
             assert!((1..=MESSAGE_MAX).contains(&message.chars().count()), "{message}");
             assert!(!message.contains('\0'), "{message:?}");

@@ -1,5 +1,5 @@
 //! Audit events: renders a transition from the service's context and the stored schedule. The wire format is version
-//! 1 of `docs/audit-event.schema.json`.
+//! 2 of `docs/audit-event.schema.json`.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -11,7 +11,7 @@ use super::schedule::{Schedule, ScheduleId, StoredUpdates};
 use super::time::Timestamp;
 
 /// Of the events that this release writes. Fields may be added only under a new version.
-pub const SCHEMA_VERSION: u8 = 1;
+pub const SCHEMA_VERSION: u8 = 2;
 
 /// The processor's name as an actor.
 pub const PROCESSOR: &str = "schedule-processor";
@@ -120,6 +120,9 @@ pub struct EventContext {
     /// For applied schedules only.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub change: Option<FlagChange>,
+    /// The flag as found, for failed schedules only.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub state: Option<FlagState>,
 }
 
 impl EventContext {
@@ -129,6 +132,7 @@ impl EventContext {
             actor: Actor::Admin { user_id: caller.admin.user_id.clone(), email: caller.admin.email.clone() },
             request: RequestFacts::Http(caller.call.clone()),
             change: None,
+            state: None,
         }
     }
 
@@ -147,6 +151,7 @@ impl EventContext {
             actor: Actor::System { name: PROCESSOR.to_owned() },
             request: RequestFacts::System(SystemRequest { request_id: request_id.to_owned() }),
             change: None,
+            state: None,
         }
     }
 }
@@ -184,6 +189,7 @@ pub struct ScheduleFacts {
     scheduled_at: Timestamp,
     apply_by: Option<Timestamp>,
     updates: StoredUpdates,
+    expect: Option<StoredUpdates>,
     reason: Option<String>,
     created_by: Option<String>,
     created_at: Option<Timestamp>,
@@ -217,6 +223,9 @@ pub struct AuditEvent {
     lateness_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorFacts>,
+    /// Null if the failure was recorded by a release that did not know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<Option<FlagState>>,
     request: RequestFacts,
 }
 
@@ -260,6 +269,7 @@ impl AuditEvent {
                 scheduled_at: schedule.scheduled_at,
                 apply_by: schedule.apply_by,
                 updates: schedule.updates.clone(),
+                expect: schedule.expect.clone(),
                 reason: schedule.reason.clone(),
                 created_by: schedule.created_by.clone(),
                 created_at: schedule.created_at,
@@ -269,6 +279,7 @@ impl AuditEvent {
             lateness_ms: by_processor
                 .then(|| occurred_at.since(schedule.scheduled_at).num_milliseconds().max(0)),
             error,
+            state: (event_type == EventType::Failed).then_some(context.state),
             request: context.request,
         })
     }

@@ -82,7 +82,8 @@ impl fmt::Display for StoredStatus {
     }
 }
 
-/// At least one of the two is set; `None` leaves the flag's value unchanged.
+/// Values for a flag, to be set or expected. At least one of the two is there; `None` leaves the flag's value unchanged, or
+/// expects none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Updates {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,14 +104,14 @@ pub enum UpdatesError {
     #[error("must be an integer from 0 to 100")]
     RolloutPercentage,
     /// An error, so that a typo does not become a silent no-op.
-    #[error("is not a known field; `updates` has `enabled` and `rollout_percentage`")]
+    #[error("is not a known field; there are `enabled` and `rollout_percentage`")]
     Unknown(String),
     #[error("must not be given beside `rollout_percentage`, of which it is the old spelling")]
     BothSpellings,
 }
 
 impl UpdatesError {
-    /// The offending key in `updates`; `None` for the object itself.
+    /// The offending key; `None` for the object itself.
     #[must_use]
     pub fn field(&self) -> Option<&str> {
         match self {
@@ -162,7 +163,7 @@ impl Updates {
     }
 }
 
-/// Stored `updates`, which another tool may have written.
+/// Stored `updates` or `expect`, which another tool may have written.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum StoredUpdates {
@@ -201,6 +202,8 @@ pub struct NewSchedule {
     /// Not applied after this time; later than `scheduled_at`.
     pub apply_by: Option<Timestamp>,
     pub updates: Updates,
+    /// The state that the flag must have when the change comes up.
+    pub expect: Option<Updates>,
     pub reason: Option<String>,
     pub idempotency_key: Option<IdempotencyKey>,
 }
@@ -241,6 +244,9 @@ pub struct Schedule {
     pub apply_by: Option<Timestamp>,
     pub status: StoredStatus,
     pub updates: StoredUpdates,
+    /// `None` in outbox rows of a release that did not know it, too.
+    #[serde(default)]
+    pub expect: Option<StoredUpdates>,
     pub reason: Option<String>,
     /// `None` if the adopted table does not record it.
     pub created_at: Option<Timestamp>,

@@ -11,7 +11,7 @@ use crate::domain::time::Timestamp;
 
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
-const FIELDS: [&str; 4] = ["scheduled_at", "updates", "apply_by", "reason"];
+const FIELDS: [&str; 5] = ["scheduled_at", "updates", "expect", "apply_by", "reason"];
 
 /// Adds every error to `errors`. With `check_against`, a time that is not later, or too far ahead, is rejected early by
 /// the function's clock; without it, only the database's clock decides.
@@ -29,6 +29,7 @@ pub(super) fn new_schedule(
     errors.extend(unknown_fields(fields, &FIELDS));
     let scheduled_at = scheduled_at(fields, check_against, errors);
     let updates = updates(fields, errors);
+    let expect = expect(fields, errors);
     let apply_by = apply_by(fields, scheduled_at, errors);
     let reason = reason(fields, errors);
     Some(NewSchedule {
@@ -36,6 +37,7 @@ pub(super) fn new_schedule(
         scheduled_at: scheduled_at?,
         apply_by,
         updates: updates?,
+        expect,
         reason,
         idempotency_key,
     })
@@ -90,11 +92,20 @@ fn updates(fields: &Map<String, Value>, errors: &mut Vec<InputError>) -> Option<
         errors.push(InputError::in_body(&["updates"], detail));
         return None;
     };
+    flag_values("updates", value, errors)
+}
+
+fn expect(fields: &Map<String, Value>, errors: &mut Vec<InputError>) -> Option<Updates> {
+    let value = fields.get("expect").filter(|value| !value.is_null())?;
+    flag_values("expect", value, errors)
+}
+
+fn flag_values(name: &str, value: &Value, errors: &mut Vec<InputError>) -> Option<Updates> {
     Updates::parse(value)
         .map_err(|found| {
             errors.extend(found.iter().map(|error| match error.field() {
-                Some(field) => InputError::in_body(&["updates", field], error.to_string()),
-                None => InputError::in_body(&["updates"], error.to_string()),
+                Some(field) => InputError::in_body(&[name, field], error.to_string()),
+                None => InputError::in_body(&[name], error.to_string()),
             }));
         })
         .ok()
@@ -129,7 +140,7 @@ fn reason(fields: &Map<String, Value>, errors: &mut Vec<InputError>) -> Option<S
     Some(text.clone())
 }
 
-const NOT_A_TIME: &str =
+pub(super) const NOT_A_TIME: &str =
     "must be an RFC 3339 time with an offset, such as 2026-02-09T09:00:00Z, in the years 0001 to 9999 of UTC";
 
 fn time(value: &Value) -> Option<Timestamp> {

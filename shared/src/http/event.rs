@@ -41,6 +41,8 @@ pub enum EventError {
 #[derive(Debug)]
 pub(super) struct Event {
     pub headers: HeaderMap,
+    /// Only tells routes of one function apart; empty unless it is text.
+    pub path: String,
     pub path_parameters: Map<String, Value>,
     pub raw_query: String,
     pub query_parameters: Option<Map<String, Value>>,
@@ -61,6 +63,7 @@ impl Event {
         // Check the type only: the caller has read the value already.
         text(&mut context, "requestContext.", "requestId")?;
         Ok(Self {
+            path: event.get("rawPath").and_then(Value::as_str).unwrap_or_default().to_owned(),
             headers: headers(object(&mut event, "", "headers")?.unwrap_or_default())?,
             path_parameters: object(&mut event, "", "pathParameters")?.unwrap_or_default(),
             raw_query: text(&mut event, "", "rawQueryString")?.unwrap_or_default(),

@@ -7,13 +7,15 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::cursor;
+use super::body::NOT_A_TIME;
+use super::cursor::{self, Scope};
 use super::input_error::InputError;
 use super::query::{self, Query};
 use crate::domain::flag::{Environment, FlagAddress, FlagKey};
 use crate::domain::schedule::{IdempotencyKey, REASON_MAX, ScheduleId, Status};
 use crate::domain::text::check_prose;
-use crate::ports::schedules::PagePosition;
+use crate::domain::time::Timestamp;
+use crate::ports::schedules::{Order, PagePosition};
 
 pub const MAX_LIMIT: u16 = 200;
 const DEFAULT_LIMIT: u16 = 50;
@@ -98,13 +100,13 @@ impl<'a> Input<'a> {
         let key = self.path_parameter("flagKey").and_then(|text| {
             FlagKey::parse(text).map_err(|error| self.reject("flagKey", error.to_string())).ok()
         });
-        let environment = match self.query.get("environment").cloned() {
-            None => Some(Environment::default()),
-            Some(text) => {
-                Environment::parse(text).map_err(|error| self.reject("environment", error.to_string())).ok()
-            }
-        };
+        let environment = self.environment();
         key.zip(environment).map(|(key, environment)| FlagAddress { key, environment })
+    }
+
+    pub(super) fn environment(&mut self) -> Option<Environment> {
+        let Some(text) = self.query.get("environment").cloned() else { return Some(Environment::default()) };
+        Environment::parse(text).map_err(|error| self.reject("environment", error.to_string())).ok()
     }
 
     pub(super) fn schedule_id(&mut self) -> Option<ScheduleId> {
@@ -138,6 +140,26 @@ impl<'a> Input<'a> {
         status
     }
 
+    /// A decoded `+` is a space, so an offset east of Greenwich comes escaped, or else is told apart here.
+    pub(super) fn time(&mut self, parameter: &str) -> Option<Timestamp> {
+        let text = self.query.get(parameter)?;
+        let time = Timestamp::parse(text);
+        if time.is_none() {
+            let hint = if text.contains(' ') { "; write `+` as `%2B`" } else { "" };
+            self.reject(parameter, format!("{NOT_A_TIME}{hint}"));
+        }
+        time
+    }
+
+    pub(super) fn order(&mut self) -> Order {
+        let Some(text) = self.query.get("order") else { return Order::default() };
+        let order = Order::ALL.into_iter().find(|order| order.as_str() == text);
+        if order.is_none() {
+            self.reject("order", "must be `asc` or `desc`");
+        }
+        order.unwrap_or_default()
+    }
+
     pub(super) fn limit(&mut self) -> u16 {
         let Some(text) = self.query.get("limit") else { return DEFAULT_LIMIT };
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -150,17 +172,13 @@ impl<'a> Input<'a> {
         }
     }
 
-    pub(super) fn cursor(
-        &mut self,
-        flag: Option<&FlagAddress>,
-        status: Option<Status>,
-    ) -> Option<PagePosition> {
+    pub(super) fn cursor(&mut self, scope: &Scope) -> Option<PagePosition> {
         let text = self.query.get("cursor")?;
-        let position = cursor::decode(flag?, status, text);
+        let position = cursor::decode(scope, text);
         if position.is_none() {
             self.reject(
                 "cursor",
-                "must be the `next_cursor` of a page of this flag, environment and status, unchanged",
+                "must be the `next_cursor` of a page of this list with the same filter, unchanged",
             );
         }
         position

@@ -5,6 +5,7 @@ use lambda_http::http::HeaderMap;
 use serde_json::{Map, Value};
 
 use super::body::{self, MAX_BODY_BYTES};
+use super::cursor::Scope;
 use super::event::{Event, EventError};
 use super::input::Input;
 use super::json;
@@ -12,9 +13,9 @@ use super::problem::Problem;
 use super::query::Query;
 use crate::domain::admin::CallContext;
 use crate::domain::flag::FlagAddress;
-use crate::domain::schedule::{Cancellation, NewSchedule};
+use crate::domain::schedule::{Cancellation, NewSchedule, ScheduleId, Status};
 use crate::domain::time::Timestamp;
-use crate::ports::schedules::PageQuery;
+use crate::ports::schedules::{AcrossFlagsQuery, PageQuery};
 
 /// Longer request ids are truncated to this many characters: audit events must stay small, whatever a gateway or
 /// client sends.
@@ -34,8 +35,17 @@ fn truncate(text: &str, max: usize) -> &str {
     text.char_indices().nth(max).map_or(text, |(end, _)| &text[..end])
 }
 
+/// What an admin wants to read.
+#[derive(Debug)]
+pub enum Reading {
+    OneSchedule(FlagAddress, ScheduleId),
+    OfFlag(FlagAddress, PageQuery),
+    AcrossFlags(AcrossFlagsQuery),
+}
+
 #[derive(Debug)]
 pub struct Request {
+    path: String,
     path_parameters: Map<String, Value>,
     query: Query,
     pub headers: HeaderMap,
@@ -66,6 +76,7 @@ impl Request {
             }
         }
         Ok(Self {
+            path: event.path,
             path_parameters: event.path_parameters,
             query: Query::new(event.raw_query, event.query_parameters),
             headers: event.headers,
@@ -86,15 +97,52 @@ impl Request {
         input.finish(schedule).map_err(Problem::Invalid)
     }
 
-    /// Reports every error in path and query at once.
-    pub fn page(&self) -> Result<(FlagAddress, PageQuery), Problem> {
+    /// What the path asks for. Reports every error in path and query at once.
+    pub fn reading(&self) -> Result<Reading, Problem> {
+        if self.path_parameters.contains_key("scheduleId") {
+            self.one_schedule()
+        } else if self.path_parameters.is_empty() && self.path.ends_with("/schedules") {
+            self.across_flags()
+        } else {
+            self.of_flag()
+        }
+    }
+
+    fn one_schedule(&self) -> Result<Reading, Problem> {
+        let mut input = self.input(&["environment"]);
+        let flag = input.flag();
+        let id = input.schedule_id();
+        let reading = flag.zip(id).map(|(flag, id)| Reading::OneSchedule(flag, id));
+        input.finish(reading).map_err(Problem::Invalid)
+    }
+
+    fn of_flag(&self) -> Result<Reading, Problem> {
         let mut input = self.input(&["environment", "status", "limit", "cursor"]);
         let flag = input.flag();
         let status = input.status();
         let limit = input.limit();
-        let after = input.cursor(flag.as_ref(), status);
-        let page = flag.map(|flag| (flag, PageQuery { status, limit, after }));
-        input.finish(page).map_err(Problem::Invalid)
+        let reading = flag.map(|flag| {
+            let after = input.cursor(&Scope::of_flag(&flag, status));
+            Reading::OfFlag(flag, PageQuery { status, limit, after })
+        });
+        input.finish(reading).map_err(Problem::Invalid)
+    }
+
+    fn across_flags(&self) -> Result<Reading, Problem> {
+        let mut input = self.input(&["environment", "status", "from", "to", "order", "limit", "cursor"]);
+        let environment = input.environment();
+        let status = input.status().unwrap_or(Status::Pending);
+        let (from, to) = (input.time("from"), input.time("to"));
+        if from.zip(to).is_some_and(|(from, to)| to <= from) {
+            input.reject("to", "must be later than `from`");
+        }
+        let (order, limit) = (input.order(), input.limit());
+        let reading = environment.map(|environment| {
+            let query = AcrossFlagsQuery { environment, status, from, to, order, limit, after: None };
+            let after = input.cursor(&Scope::across_flags(&query));
+            Reading::AcrossFlags(AcrossFlagsQuery { after, ..query })
+        });
+        input.finish(reading).map_err(Problem::Invalid)
     }
 
     /// The reason is in the query or in the body, not both. Reports every error in path, query and body at once.

@@ -4,11 +4,11 @@ use lambda_http::http::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use super::cursor;
-use crate::domain::flag::{Environment, FlagAddress, FlagKey};
+use super::cursor::{self, Scope};
+use crate::domain::flag::{Environment, FlagKey};
 use crate::domain::schedule::{Schedule, ScheduleId, StoredStatus, StoredUpdates};
 use crate::domain::time::Timestamp;
-use crate::ports::schedules::{Page, PageQuery};
+use crate::ports::schedules::Page;
 
 /// RFC 3986's unreserved characters are not escaped.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -22,6 +22,7 @@ pub struct ScheduleView {
     apply_by: Option<Timestamp>,
     status: StoredStatus,
     updates: StoredUpdates,
+    expect: Option<StoredUpdates>,
     reason: Option<String>,
     created_at: Option<Timestamp>,
     created_by: Option<String>,
@@ -39,6 +40,7 @@ impl From<Schedule> for ScheduleView {
         Self {
             id: schedule.id,
             updates: schedule.updates,
+            expect: schedule.expect,
             flag_key: schedule.flag_key,
             environment: schedule.environment,
             scheduled_at: schedule.scheduled_at,
@@ -66,10 +68,10 @@ pub struct PageView {
 
 impl PageView {
     #[must_use]
-    pub fn new(flag: &FlagAddress, query: &PageQuery, page: Page) -> Self {
+    pub fn new(scope: &Scope, page: Page) -> Self {
         Self {
             schedules: page.schedules.into_iter().map(ScheduleView::from).collect(),
-            next_cursor: page.next.map(|next| cursor::encode(flag, query.status, next)),
+            next_cursor: page.next.map(|next| cursor::encode(scope, next)),
         }
     }
 }

@@ -25,6 +25,9 @@ pub trait DueStore: Send + Sync {
     /// Stores an empty batch, with or without the outbox: an error is not about any schedule.
     async fn check(&self, bypass_outbox: bool, deadline: Instant) -> Result<(), StoreError>;
 
+    /// How long it takes, by the database's clock, until the next pending schedule that is not due yet comes due.
+    async fn time_to_next_due(&self) -> Result<Option<Duration>, StoreError>;
+
     /// Whether another tick is processing a batch right now, and may hold the locks that this one needs.
     async fn is_another_tick_working(&self, tick: i32) -> Result<bool, StoreError>;
 
@@ -75,6 +78,8 @@ pub struct Ended {
     pub flag_id: FlagId,
     pub event_id: EventId,
     pub outcome: Outcome,
+    /// Delay after `scheduled_at`, by the database's clock.
+    pub lateness: Duration,
 }
 
 /// Why nothing of a batch was stored.

@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::outbox::FallbackLog;
 use super::store_error::StoreError;
 use crate::domain::audit_event::{AuditEvent, EventDraft};
-use crate::domain::flag::FlagAddress;
+use crate::domain::flag::{Environment, FlagAddress};
 use crate::domain::schedule::{Cancellation, NewSchedule, Schedule, ScheduleId, Status};
 use crate::domain::time::{StoredMicros, Timestamp};
 
@@ -14,6 +14,13 @@ use crate::domain::time::{StoredMicros, Timestamp};
 pub trait ScheduleReader: Send + Sync {
     /// One page of a flag's schedules in the order `scheduled_at`, `id`; `None` when there is no such flag.
     async fn list(&self, flag: &FlagAddress, query: &PageQuery) -> Result<Option<Page>, StoreError>;
+
+    /// A schedule of that flag.
+    async fn find(&self, flag: &FlagAddress, id: ScheduleId) -> Result<Schedule, ScheduleError>;
+
+    /// One page of the schedules of all flags in the order `scheduled_at`, `id`, or its reverse. It may be shorter than its
+    /// limit, even empty, without being the last.
+    async fn list_across_flags(&self, query: &AcrossFlagsQuery) -> Result<Page, StoreError>;
 }
 
 /// Stores every change together with its audit event, or neither. Only when the outbox cannot be written, the change is
@@ -62,7 +69,7 @@ pub enum EventRoute {
     Direct(Box<AuditEvent>),
 }
 
-/// Why a schedule could not be created, listed or cancelled.
+/// Why a schedule could not be created, read or cancelled.
 #[derive(Debug, Error)]
 pub enum ScheduleError {
     #[error("no such flag")]
@@ -87,6 +94,41 @@ pub struct PageQuery {
     pub limit: u16,
     /// Only schedules after this position.
     pub after: Option<PagePosition>,
+}
+
+/// What to list across flags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcrossFlagsQuery {
+    pub environment: Environment,
+    pub status: Status,
+    /// Of `scheduled_at`, inclusive.
+    pub from: Option<Timestamp>,
+    /// Of `scheduled_at`, exclusive.
+    pub to: Option<Timestamp>,
+    pub order: Order,
+    pub limit: u16,
+    /// Only schedules after this position, in that order.
+    pub after: Option<PagePosition>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    Ascending,
+    Descending,
+}
+
+impl Order {
+    pub const ALL: [Self; 2] = [Self::Ascending, Self::Descending];
+
+    /// As in queries.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ascending => "asc",
+            Self::Descending => "desc",
+        }
+    }
 }
 
 /// A position in the order `scheduled_at`, `id`.

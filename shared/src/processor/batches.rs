@@ -32,7 +32,7 @@ const SHRINK_FACTOR_IF_SLOW: u16 = 32;
 /// Before retrying a batch after a deadlock: the other transaction must get its lock first, or they collide again.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The batches of one tick, oldest first, in passes over everything due.
+/// The batches of one tick: rounds, each of passes over everything due, oldest first.
 pub(super) struct Batches<'a> {
     store: Arc<dyn DueStore>,
     fallback_log: &'a dyn FallbackLog,
@@ -42,7 +42,7 @@ pub(super) struct Batches<'a> {
     /// Ranges in which a batch failed, outermost first: up to that position, batches have this size.
     divided: Vec<(DuePosition, u16)>,
     is_retry: bool,
-    /// Whether a batch was stored, if only an empty one.
+    /// Whether a batch was stored in this round, if only an empty one.
     has_stored: bool,
     /// When a connection was last abandoned: the server may hold its locks for a moment longer.
     pub(super) given_up: Option<Instant>,
@@ -55,7 +55,7 @@ pub(super) struct Batches<'a> {
     pub(super) first_error: Option<StoreError>,
 }
 
-/// Whether the outbox can be written, as far as this tick knows.
+/// Whether the outbox can be written, as far as this round knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outbox {
     Unknown,
@@ -97,6 +97,17 @@ impl<'a> Batches<'a> {
         }
     }
 
+    /// Begins another round: what was proved about the database in an earlier one may no longer hold.
+    pub(super) fn start_over(&mut self) {
+        self.request.after = None;
+        self.request.reject = None;
+        self.request.bypass_outbox = None;
+        self.divided.clear();
+        self.is_retry = false;
+        self.has_stored = false;
+        self.outbox = Outbox::Unknown;
+    }
+
     /// Whether the last batch reached the end of what is due, so that the next one begins another pass.
     pub(super) fn is_at_pass_start(&self) -> bool {
         self.request.after.is_none()
@@ -117,7 +128,7 @@ impl<'a> Batches<'a> {
         };
         if !batch.ended.is_empty() {
             self.has_stored = true;
-            // A batch that fails with the outbox and succeeds without it proves it broken: the rest of the tick bypasses it.
+            // A batch that fails with the outbox and succeeds without it proves it broken: the rest of the round bypasses it.
             self.outbox = if self.request.bypass_outbox.is_none() { Outbox::Works } else { Outbox::Broken };
         }
         for again in batch.ended.iter().filter(|ended| !self.ended.insert(ended.id)) {

@@ -1,21 +1,25 @@
-//! One tick: applies due schedules, then delivers audit events.
+//! One tick: applies due schedules and delivers audit events, and waits for what comes due before the next one.
 
 mod batches;
 mod report;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use report::{TickError, TickReport};
+pub use report::{Lateness, TickError, TickReport, trigger_delay_ms};
+pub use watch::{WATCH_TIME, Watch};
 
 use crate::audit::AuditTrail;
 use crate::domain::audit_event::EventContext;
 use crate::error::chain;
 use crate::ports::due::{Batch, DueStore, StillDue};
-use crate::ports::outbox::{AuditBacklog, AuditOutbox, DeliveryCounts};
+use crate::ports::outbox::{AuditBacklog, AuditOutbox};
 use batches::Batches;
+use report::millis;
+use watch::Waiting;
 
 /// Reserved at the end of an invocation for delivering events, counting the backlog and responding.
 pub const RESERVE: Duration = Duration::from_secs(5);
@@ -28,22 +32,32 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(200);
 /// Limit for sending events that the outbox could not take, between two batches.
 const DIRECT_LIMIT: Duration = Duration::from_secs(2);
+/// Delivering may take time away from a change that is due sooner than it is done: with less time than this, events wait.
+const TIME_TO_FLUSH: Duration = Duration::from_millis(500);
+/// The same for the events of others.
+const TIME_TO_SWEEP: Duration = Duration::from_secs(10);
 
 /// Applies due schedules.
 pub struct Processor {
     store: Arc<dyn DueStore>,
     outbox: Arc<dyn AuditOutbox>,
     audit: Arc<AuditTrail>,
+    watch: Watch,
     patience: Duration,
 }
 
 impl Processor {
     #[must_use]
-    pub fn new(store: Arc<dyn DueStore>, outbox: Arc<dyn AuditOutbox>, audit: Arc<AuditTrail>) -> Self {
-        Self { store, outbox, audit, patience: PATIENCE }
+    pub fn new(
+        store: Arc<dyn DueStore>,
+        outbox: Arc<dyn AuditOutbox>,
+        audit: Arc<AuditTrail>,
+        watch: Watch,
+    ) -> Self {
+        Self { store, outbox, audit, watch, patience: PATIENCE }
     }
 
-    /// Works until nothing is due or the time is up; the invocation ends at `deadline`.
+    /// Works until nothing is due and nothing planned, or the time is up; the invocation ends at `deadline`.
     ///
     /// # Errors
     /// [`TickError`] when the tick could do nothing at all.
@@ -52,14 +66,36 @@ impl Processor {
         self.audit.begin_invocation();
         let mut report = TickReport::default();
         let context = EventContext::of_processor(request_id);
-        let worked = self.apply_all(&context, deadline, &mut report).await;
-        report.applying_ms = millis(started.elapsed());
+        // A batch in progress may use half of the reserve rather than be rolled back.
+        let batch_end = before(deadline, RESERVE / 2);
+        let mut batches = Batches::new(Arc::clone(&self.store), &context, &*self.audit, batch_end);
+        let mut waiting = Waiting::new(self.watch, before(deadline, RESERVE));
+        let mut has_swept = false;
+        // Each round tries everything that is due, so the last one says what is left.
+        let worked = loop {
+            let began = Instant::now();
+            let worked = self.apply_all(&mut batches, deadline, &mut report).await;
+            report.applying_ms += millis(began.elapsed());
+            let Some(pause) = waiting.next(&*self.store).await else { break worked };
+            if let Err(error) = worked {
+                tracing::warn!(error = chain(&error), "a round of the tick failed; another one follows");
+            }
+            self.deliver(pause.free_until, &mut has_swept, &mut report).await;
+            let began = Instant::now();
+            tokio::time::sleep_until(pause.until.into()).await;
+            report.waiting_ms += millis(began.elapsed());
+        };
 
         let delivery_deadline = before(deadline, RESPONSE_RESERVE * 2);
-        let counts = [self.audit.flush(delivery_deadline).await, self.audit.sweep(delivery_deadline).await];
-        report.audit_delivered +=
-            counts.iter().map(|DeliveryCounts { delivered, .. }| count(*delivered)).sum::<u64>();
+        report.count_delivered(self.audit.flush(delivery_deadline).await);
+        if !has_swept {
+            report.count_delivered(self.audit.sweep(delivery_deadline).await);
+        }
 
+        let worked = match batches.first_error.take() {
+            Some(error) if report.ended() == 0 => Err(TickError::Store(error)),
+            _ => worked,
+        };
         let out_of_time = match worked {
             Ok(()) => None,
             Err(error @ TickError::OutOfTime) => Some(error),
@@ -87,18 +123,28 @@ impl Processor {
         Ok(report)
     }
 
+    /// Delivers events while nothing is due.
+    async fn deliver(&self, free_until: Instant, has_swept: &mut bool, report: &mut TickReport) {
+        let is_free_for = |time: Duration| free_until.saturating_duration_since(Instant::now()) >= time;
+        if is_free_for(TIME_TO_FLUSH) {
+            report.count_delivered(self.audit.flush(free_until).await);
+        }
+        if !*has_swept && is_free_for(TIME_TO_SWEEP) {
+            *has_swept = true;
+            report.count_delivered(self.audit.sweep(free_until).await);
+        }
+    }
+
     /// Makes passes over everything due, oldest first, until a pass neither applies nor fails a schedule.
     async fn apply_all(
         &self,
-        context: &EventContext,
+        batches: &mut Batches<'_>,
         deadline: Instant,
         report: &mut TickReport,
     ) -> Result<(), TickError> {
-        // A batch in progress may use half of the reserve rather than be rolled back.
-        let batch_end = before(deadline, RESERVE / 2);
-        let mut batches = Batches::new(Arc::clone(&self.store), context, &*self.audit, batch_end);
+        batches.start_over();
         let patience_ends = Instant::now() + self.patience;
-        let mut ended_before_pass = 0;
+        let mut ended_before_pass = report.ended();
         let is_out_of_time = loop {
             if Instant::now() >= before(deadline, RESERVE) {
                 break true;
@@ -118,17 +164,12 @@ impl Processor {
                 ended_before_pass = report.ended();
                 continue;
             }
-            if !self.should_wait_for_locks(&batches, report, patience_ends).await? {
+            if !self.should_wait_for_locks(batches, report, patience_ends).await? {
                 break false;
             }
             tokio::time::sleep(LOCK_PAUSE).await;
         };
-        match batches.first_error {
-            _ if report.ended() > 0 => Ok(()),
-            Some(error) => Err(TickError::Store(error)),
-            None if is_out_of_time => Err(TickError::OutOfTime),
-            None => Ok(()),
-        }
+        if is_out_of_time && report.ended() == 0 { Err(TickError::OutOfTime) } else { Ok(()) }
     }
 
     /// Whether to make another pass although the last one applied or failed nothing.
@@ -159,15 +200,14 @@ impl Processor {
     /// Adds a batch to the report, and queues its events. Events without an outbox row are sent at once.
     async fn record_batch(&self, batch: Batch, report: &mut TickReport) {
         for ended in &batch.ended {
-            report.count(&ended.outcome);
+            report.count(ended);
             if batch.direct_events.is_empty() {
                 self.audit.enqueue_outbox_event(ended.event_id);
             }
         }
         if !batch.direct_events.is_empty() {
             self.audit.enqueue_direct_events(batch.direct_events);
-            let counts = self.audit.flush(Instant::now() + DIRECT_LIMIT).await;
-            report.audit_delivered += count(counts.delivered);
+            report.count_delivered(self.audit.flush(Instant::now() + DIRECT_LIMIT).await);
         }
     }
 
@@ -193,12 +233,4 @@ impl Processor {
 
 fn before(deadline: Instant, reserve: Duration) -> Instant {
     deadline.checked_sub(reserve).unwrap_or(deadline)
-}
-
-fn count(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Processor, TickError, TickReport};
+use super::{Processor, TickError, TickReport, Watch};
 use crate::audit::AuditTrail;
-use crate::domain::apply::{DueSchedule, Failure, Outcome, decide};
+use crate::domain::apply::{DueSchedule, Failure, Outcome, StoredJson, decide};
 use crate::domain::audit_event::{AuditEvent, EventId, EventType};
 use crate::domain::flag::{Environment, FlagId, FlagKey, FlagState};
 use crate::domain::schedule::{Schedule, ScheduleId, Status, StoredStatus};
@@ -21,6 +21,8 @@ use crate::ports::clock::Clock;
 use crate::ports::due::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, StillDue};
 use crate::ports::outbox::{AuditBacklog, AuditOutbox, DeliveryCounts, EventSender, FallbackLog, Selection};
 use crate::ports::store_error::{Fault, StoreError};
+
+const OFF: FlagState = FlagState { enabled: false, rollout_percentage: 0 };
 
 /// What is the matter with a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +95,7 @@ fn event(event_id: EventId, context: &crate::domain::audit_event::EventContext) 
         apply_by: None,
         status: StoredStatus::Known(Status::Failed),
         updates: json!({"enabled": true}).into(),
+        expect: None,
         reason: None,
         created_at: None,
         created_by: None,
@@ -158,11 +161,16 @@ impl DueStore for Memory {
         for (position, flag) in rows {
             let outcome = if request.reject.as_ref().is_some_and(|(id, _)| *id == schedule_id(position)) {
                 self.failed.lock().unwrap().push(position);
-                Outcome::Failed(Failure::RejectedByDatabase("no".to_owned()))
+                Outcome::Failed(Failure::RejectedByDatabase("no".to_owned()), OFF)
             } else {
-                let updates = Some(json!({"enabled": true}));
-                let schedule = DueSchedule { id: schedule_id(position), apply_by: None, updates };
-                decide(FlagState { enabled: false, rollout_percentage: 0 }, &[schedule], time()).1.remove(0)
+                let schedule = DueSchedule {
+                    id: schedule_id(position),
+                    scheduled_at: time(),
+                    apply_by: None,
+                    updates: StoredJson::Readable(json!({"enabled": true})),
+                    expect: StoredJson::Readable(json!(null)),
+                };
+                decide(OFF, &[schedule], time()).1.remove(0)
             };
             due.remove(&(position, flag));
             let event_id = EventId::new();
@@ -177,6 +185,7 @@ impl DueStore for Memory {
                 flag_id: flag_id(flag),
                 event_id,
                 outcome,
+                lateness: Duration::ZERO,
             });
         }
         Ok(batch)
@@ -188,6 +197,10 @@ impl DueStore for Memory {
         } else {
             Err(StoreError::Internal("no outbox".into()))
         }
+    }
+
+    async fn time_to_next_due(&self) -> Result<Option<Duration>, StoreError> {
+        Ok(None)
     }
 
     async fn is_another_tick_working(&self, _: i32) -> Result<bool, StoreError> {
@@ -241,7 +254,7 @@ fn tick(memory: &Arc<Memory>) -> (Result<TickReport, TickError>, usize) {
     let log = Arc::new(Log::default());
     let outbox: Arc<dyn AuditOutbox> = Arc::new(NoOutbox);
     let audit = AuditTrail::new(Arc::clone(&outbox), Arc::clone(&log) as _, Arc::new(FixedClock));
-    let mut processor = Processor::new(Arc::clone(memory) as _, outbox, Arc::new(audit));
+    let mut processor = Processor::new(Arc::clone(memory) as _, outbox, Arc::new(audit), Watch::Planned);
     processor.patience = Duration::ZERO;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let report = runtime.block_on(processor.tick("t", Instant::now() + Duration::from_secs(60)));

@@ -15,7 +15,7 @@ use crate::domain::flag::FlagState;
 use crate::domain::schedule::{Schedule, Status, StoredStatus, StoredUpdates};
 
 /// Fields that came with a version: an event of an earlier one lacks them.
-const ADDED: [(u8, &str); 2] = [(2, "schedule.expect"), (2, "state")];
+const ADDED: [(u8, &str); 1] = [(2, "schedule.expect")];
 
 /// Whether the row says that this happened.
 pub(super) fn claims(schedule: &Schedule, event_type: EventType) -> bool {
@@ -53,6 +53,7 @@ pub(super) fn expected(schedule: &Schedule, event_type: EventType) -> Result<Fie
         },
         request: RequestFacts::System(SystemRequest { request_id: String::new() }),
         change: (event_type == EventType::Applied).then_some(FlagChange { before: nothing, after: nothing }),
+        state: None,
     };
     let event = EventDraft { id: EventId(Uuid::nil()), event_type, context }.complete(schedule)?;
     // Serialising cannot fail, and what this release renders it can also parse.
@@ -131,11 +132,14 @@ pub(super) fn implausible(event: &TrailEvent, updates: &StoredUpdates) -> Vec<&'
     if !is_change {
         faults.push("change");
     }
-    if raw("state").is_some_and(|state| {
-        event.event_type != EventType::Failed
-            || event.known.get("schema_version") == Some(&1.into())
-            || serde_json::from_str::<State>(state).is_err()
-    }) {
+    let has_state =
+        event.event_type == EventType::Failed && event.known.get("schema_version") != Some(&1.into());
+    let is_state = match raw("state") {
+        // Null if the failure was recorded by a release of version 1, and its event delivered by a later one.
+        Some(state) => has_state && serde_json::from_str::<Option<State>>(state).is_ok(),
+        None => !has_state,
+    };
+    if !is_state {
         faults.push("state");
     }
     faults

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::verifier::Limits;
 use super::window::Window;
@@ -109,6 +110,7 @@ fn one(end: Option<EventType>) -> Story {
         created_after: 60_000,
         lasted: 2 * HOUR_MS,
         end,
+        expect: None,
         updates: serde_json::json!({"enabled": true}),
         reason: None,
         delivery: [Delivery::Once; 2],
@@ -141,6 +143,36 @@ fn rows_from_before_the_service_are_not_missed_but_what_it_did_to_them_is() {
     let missing: Vec<_> = findings.missing.iter().map(|missing| missing.event_type).collect();
     assert_eq!(missing.len(), 2, "{missing:?}");
     assert!(missing.contains(&EventType::Cancelled) && missing.contains(&EventType::Failed), "{missing:?}");
+}
+
+/// After an upgrade, the trail has events of the version before; the state is known from version 2 on.
+#[test]
+fn an_event_of_version_1_has_neither_expectation_nor_state() {
+    let different = |change: fn(&mut Value)| {
+        let mut memory = honest(&[one(Some(EventType::Failed))]);
+        for (_, message) in &mut memory.log {
+            let mut event: Value = serde_json::from_str(message).unwrap();
+            change(&mut event);
+            *message = event.to_string();
+        }
+        let findings = verify(memory).findings;
+        findings.different.into_iter().flat_map(|different| different.fields).collect::<Vec<_>>()
+    };
+    let downgrade = |event: &mut Value| {
+        event["schema_version"] = 1.into();
+        event["schedule"].as_object_mut().unwrap().remove("expect");
+        event.as_object_mut().unwrap().remove("state");
+    };
+    let none: [&str; 0] = [];
+
+    assert_eq!(different(downgrade), none);
+    let without_state = different(|event| {
+        event.as_object_mut().unwrap().remove("state");
+    });
+    assert_eq!(without_state, ["state"]);
+    let mut relabelled = different(|event| event["schema_version"] = 1.into());
+    relabelled.sort();
+    assert_eq!(relabelled, ["schedule.expect", "schedule.expect", "state"]);
 }
 
 #[test]

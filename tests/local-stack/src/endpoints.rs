@@ -2,12 +2,16 @@
 
 /// `POST` and `GET` of a flag's schedules.
 pub const SCHEDULES: &str = "/api/admin/flags/{flagKey}/schedule";
-/// `DELETE` of one schedule.
+/// `GET` and `DELETE` of one schedule.
 pub const SCHEDULE: &str = "/api/admin/flags/{flagKey}/schedule/{scheduleId}";
+/// `GET` of the schedules of all flags.
+pub const ACROSS_FLAGS: &str = "/api/admin/schedules";
 /// Method, route and function of each endpoint.
-pub const ENDPOINTS: [(&str, &str, &str); 3] = [
+pub const ENDPOINTS: [(&str, &str, &str); 5] = [
     ("POST", SCHEDULES, "create-schedule"),
     ("GET", SCHEDULES, "list-schedules"),
+    ("GET", SCHEDULE, "list-schedules"),
+    ("GET", ACROSS_FLAGS, "list-schedules"),
     ("DELETE", SCHEDULE, "cancel-schedule"),
 ];
 pub const FUNCTIONS: [&str; 6] =

@@ -9,6 +9,8 @@ use crate::endpoints::ROLES;
 /// What the template sets for a deployment, and no function behind the local stack has. Empty is as good as unset.
 const DEPLOYED_ONLY: [&str; 3] = ["AUTH_JWKS_URL", "DATABASE_AUTH", "DATABASE_CA_FILE"];
 const BY_SAM: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_REGION", "AWS_SECRET_ACCESS_KEY"];
+/// Left to the template's default: a tick by hand is to end.
+const LEFT_OUT: &str = "TICK_WATCH";
 
 #[derive(Debug, Clone, Default)]
 pub struct FunctionVariables {
@@ -32,7 +34,8 @@ impl FunctionVariables {
     /// to be that name, because a database anywhere else is not spoken to without TLS.
     pub fn sam_env(&self) -> Value {
         let unset = DEPLOYED_ONLY.iter().map(|name| ((*name).to_owned(), json!("")));
-        let ours = self.common.iter().filter(|(name, _)| !BY_SAM.contains(&name.as_str()));
+        let ours =
+            self.common.iter().filter(|(name, _)| !BY_SAM.contains(&name.as_str()) && *name != LEFT_OUT);
         let ours = ours.map(|(name, value)| (name.clone(), json!(in_a_container(value))));
         let mut file = Map::new();
         file.insert("Parameters".to_owned(), ours.chain(unset).collect());

@@ -2,9 +2,10 @@
 //! always flag, then schedule, and nothing waits for either lock.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use serde_json::Value;
 use tokio_postgres::types::{Json, Type};
 use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
@@ -14,8 +15,8 @@ use super::audited_write::{Prepared, Statement, begin, confirm};
 use super::connection::{Object, Params, within};
 use super::outcomes::OutcomeColumns;
 use super::query_error::QueryError;
-use super::rows::{age, field, timestamp, unsigned};
-use crate::domain::apply::{DueFlag, DueSchedule};
+use super::rows::{duration, field, timestamp, unsigned};
+use crate::domain::apply::{DueFlag, DueSchedule, StoredJson};
 use crate::domain::flag::{FlagId, FlagState};
 use crate::domain::schedule::{Schedule, ScheduleId};
 use crate::domain::time::Timestamp;
@@ -27,14 +28,15 @@ const CLAIM: &str = include_str!("sql/claim_flags.sql");
 const READ_DUE: &str = include_str!("sql/read_due.sql");
 pub(super) const RECORD: Statement = Statement(include_str!("sql/record_outcomes.sql"));
 const FIND_OTHER_TICKS: &str = include_str!("sql/find_other_ticks.sql");
+const FIND_NEXT_DUE: &str = include_str!("sql/find_next_due.sql");
 const COUNT_DUE: &str = include_str!("sql/count_due.sql");
 
 /// Maximum schedules per flag in a batch, oldest first: a flag with a long backlog must not hold up the others.
 const PER_FLAG: i64 = 100;
 /// Class of the advisory locks by which ticks detect each other: "tick" in ASCII.
 const TICKS: i32 = 0x7469_636b;
-/// In bytes. Longer stored `updates` are not parsed; valid ones are shorter.
-const UPDATES_MAX: usize = 4096;
+/// In bytes. Longer stored `updates` and `expect` are not parsed; valid ones are shorter.
+const JSON_MAX: usize = 4096;
 
 #[async_trait]
 impl DueStore for Postgres {
@@ -59,13 +61,18 @@ impl DueStore for Postgres {
         let checking = async {
             let transaction = begin(&mut client).await?;
             let columns = OutcomeColumns::default();
-            let context = serde_json::Value::Null;
+            let context = Value::Null;
             let checked = record(&transaction, &columns, &Json(&context), bypass_outbox).await;
             transaction.rollback().await?;
             checked.map(|_| ())
         };
         let result = within(deadline, checking).await;
         Ok(self.connections.release(client, result, "storing a batch of nothing").await?)
+    }
+
+    async fn time_to_next_due(&self) -> Result<Option<Duration>, StoreError> {
+        let rows = self.connections.query(FIND_NEXT_DUE, &[]).await?;
+        rows.first().map(|row| field(row, "seconds").map(duration)).transpose()
     }
 
     async fn is_another_tick_working(&self, tick: i32) -> Result<bool, StoreError> {
@@ -79,7 +86,7 @@ impl DueStore for Postgres {
         let Some(row) = rows.first() else { return Ok(StillDue::default()) };
         Ok(StillDue {
             count: unsigned(field(row, "due")?),
-            oldest_age: age(field(row, "oldest_age_seconds")?),
+            oldest_age: duration(field(row, "oldest_age_seconds")?),
         })
     }
 }
@@ -216,13 +223,19 @@ impl BatchRun<'_> {
 }
 
 fn due_schedule(row: &Row) -> Result<DueSchedule, StoreError> {
-    let updates: Option<&str> = field(row, "updates")?;
-    let readable = updates.is_none_or(|text| text.len() <= UPDATES_MAX);
     Ok(DueSchedule {
         id: ScheduleId(field(row, "id")?),
+        scheduled_at: timestamp(row, "scheduled_at")?.unwrap_or(Timestamp::from_postgres_micros(i64::MIN)),
         apply_by: timestamp(row, "apply_by")?,
-        updates: readable.then(|| serde_json::from_str(updates.unwrap_or("null")).ok()).flatten(),
+        updates: stored_json(field(row, "updates")?),
+        expect: stored_json(field(row, "expect")?),
     })
+}
+
+fn stored_json(text: Option<&str>) -> StoredJson {
+    let Some(text) = text else { return StoredJson::Readable(Value::Null) };
+    let readable = (text.len() <= JSON_MAX).then(|| serde_json::from_str(text).ok()).flatten();
+    readable.map_or(StoredJson::Unreadable, StoredJson::Readable)
 }
 
 /// Stores outcomes with their audit events; if `bypass_outbox`, skips the outbox and returns the schedules, from which the

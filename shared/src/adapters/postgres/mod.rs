@@ -1,6 +1,6 @@
 //! The ports on PostgreSQL. `connector` opens connections, with `tls` and optionally `iam`; `connection`
 //! pools them and enforces time limits; `fault` classifies errors and `rows` reads columns; `schedules`,
-//! `due`, `outbox` and `transitions` implement the ports with the statements in `sql/`, one per file.
+//! `schedule_reader`, `due`, `outbox` and `transitions` implement the ports with the statements in `sql/`, one per file.
 
 mod audited_write;
 pub mod connection;
@@ -16,6 +16,7 @@ mod query_error;
 mod rds_roots;
 pub mod retry;
 mod rows;
+mod schedule_reader;
 pub mod schedules;
 pub mod settings;
 pub mod tls;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::Postgres;
 use super::audited_write::begin;
 use super::connection::{Object, Param, within};
-use super::rows::{age, field, unsigned};
+use super::rows::{duration, field, unsigned};
 use crate::domain::audit_event::{AuditEvent, EventId, EventType};
 use crate::error::BoxError;
 use crate::ports::outbox::{
@@ -75,7 +75,7 @@ impl AuditOutbox for Postgres {
         let Some(row) = rows.first() else { return Ok(AuditBacklog::default()) };
         Ok(AuditBacklog {
             count: unsigned(field(row, "undelivered")?),
-            oldest_age: age(field(row, "oldest_age_seconds")?),
+            oldest_age: duration(field(row, "oldest_age_seconds")?),
             dead: unsigned(field(row, "dead")?),
         })
     }

@@ -1,13 +1,13 @@
 //! The outcomes of a batch in columns, as the statement that stores them needs them.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use super::connection::Param;
 use super::rows::field;
-use crate::domain::apply::{DueFlag, Failure, Outcome, decide};
+use crate::domain::apply::{DueFlag, DueSchedule, Failure, Outcome, decide};
 use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
 use crate::domain::flag::FlagId;
 use crate::domain::schedule::{Schedule, ScheduleId, Status};
@@ -25,7 +25,8 @@ pub(super) struct OutcomeColumns {
     statuses: Vec<&'static str>,
     error_codes: Vec<Option<&'static str>>,
     error_messages: Vec<Option<String>>,
-    changes: Vec<Option<Json<Value>>>,
+    /// What the events say besides the row, as members of their context.
+    facts: Vec<Json<Value>>,
     /// The same outcomes, for the report.
     pub(super) ended: Vec<Ended>,
 }
@@ -35,9 +36,11 @@ impl OutcomeColumns {
     pub(super) fn decided(flags: &[DueFlag], now: Timestamp, reject: Option<&(ScheduleId, String)>) -> Self {
         let mut columns = Self::default();
         for flag in flags {
-            let rejected = reject.filter(|(id, _)| flag.due.iter().any(|due| due.id == *id));
-            if let Some((id, reason)) = rejected {
-                columns.push(flag.id, *id, Outcome::Failed(Failure::RejectedByDatabase(reason.clone())));
+            let rejected =
+                reject.and_then(|(id, reason)| Some((flag.due.iter().find(|due| due.id == *id)?, reason)));
+            if let Some((rejected, reason)) = rejected {
+                let failure = Failure::RejectedByDatabase(reason.clone());
+                columns.push(flag.id, rejected, Outcome::Failed(failure, flag.state), now);
                 continue;
             }
             let (after, outcomes) = decide(flag.state, &flag.due, now);
@@ -48,25 +51,27 @@ impl OutcomeColumns {
                 columns.rollout_percentages.push(after.rollout_percentage);
             }
             for (due, outcome) in flag.due.iter().zip(outcomes) {
-                columns.push(flag.id, due.id, outcome);
+                columns.push(flag.id, due, outcome, now);
             }
         }
         columns
     }
 
-    fn push(&mut self, flag_id: FlagId, id: ScheduleId, outcome: Outcome) {
+    fn push(&mut self, flag_id: FlagId, due: &DueSchedule, outcome: Outcome, now: Timestamp) {
         let event_id = EventId::new();
-        let (status, error, change) = match &outcome {
-            Outcome::Applied(change) => (Status::Applied, None, serde_json::to_value(change).ok()),
-            Outcome::Failed(failure) => (Status::Failed, Some(failure), None),
+        let id = due.id;
+        let (status, error, facts) = match &outcome {
+            Outcome::Applied(change) => (Status::Applied, None, json!({ "change": change })),
+            Outcome::Failed(failure, state) => (Status::Failed, Some(failure), json!({ "state": state })),
         };
+        let lateness = now.since(due.scheduled_at).to_std().unwrap_or_default();
         self.schedule_ids.push(id.0);
         self.event_ids.push(event_id.0);
         self.statuses.push(status.as_str());
         self.error_codes.push(error.map(Failure::code));
         self.error_messages.push(error.map(Failure::message));
-        self.changes.push(change.map(Json));
-        self.ended.push(Ended { id, flag_id, event_id, outcome });
+        self.facts.push(Json(facts));
+        self.ended.push(Ended { id, flag_id, event_id, outcome, lateness });
     }
 
     /// All parameters of `record_outcomes` but the last two.
@@ -80,7 +85,7 @@ impl OutcomeColumns {
             (&self.statuses, Type::TEXT_ARRAY),
             (&self.error_codes, Type::TEXT_ARRAY),
             (&self.error_messages, Type::TEXT_ARRAY),
-            (&self.changes, Type::JSONB_ARRAY),
+            (&self.facts, Type::JSONB_ARRAY),
         ]
     }
 
@@ -106,11 +111,12 @@ impl OutcomeColumns {
         schedules: &[Schedule],
     ) -> Result<Vec<AuditEvent>, StoreError> {
         let event = |(ended, schedule): (&Ended, _)| {
-            let (event_type, change) = match &ended.outcome {
-                Outcome::Applied(change) => (EventType::Applied, Some(*change)),
-                Outcome::Failed(_) => (EventType::Failed, None),
+            let (event_type, change, state) = match &ended.outcome {
+                Outcome::Applied(change) => (EventType::Applied, Some(*change), None),
+                Outcome::Failed(_, state) => (EventType::Failed, None, Some(*state)),
             };
-            AuditEvent::of(ended.event_id, event_type, EventContext { change, ..context.clone() }, schedule)
+            let context = EventContext { change, state, ..context.clone() };
+            AuditEvent::of(ended.event_id, event_type, context, schedule)
         };
         let events = self.ended.iter().zip(schedules).map(event).collect::<Result<_, _>>();
         events.map_err(|error| StoreError::Internal(error.into()))

@@ -43,7 +43,7 @@ pub(super) fn unsigned(count: i64) -> u64 {
     u64::try_from(count).unwrap_or_default()
 }
 
-pub(super) fn age(seconds: Option<f64>) -> Duration {
+pub(super) fn duration(seconds: Option<f64>) -> Duration {
     Duration::try_from_secs_f64(seconds.unwrap_or_default().max(0.0)).unwrap_or(Duration::MAX)
 }
 

@@ -1,9 +1,7 @@
-//! [`ScheduleStore`] on PostgreSQL: create, list and cancel, each one statement and one round trip.
+//! [`ScheduleStore`] on PostgreSQL: create and cancel, each one statement and one round trip.
 
 use async_trait::async_trait;
-use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
-use uuid::Uuid;
 
 use super::Postgres;
 use super::audited_write::{AuditedWrite, Statement, WriteResult};
@@ -11,57 +9,14 @@ use super::connection::Params;
 use super::query_error::QueryError;
 use super::rows::{field, schedule, timestamp};
 use crate::domain::audit_event::EventDraft;
-use crate::domain::flag::FlagAddress;
-use crate::domain::schedule::{Cancellation, IdempotencyKey, NewSchedule, Schedule, ScheduleId};
-use crate::domain::time::{StoredMicros, Timestamp};
+use crate::domain::schedule::{Cancellation, IdempotencyKey, NewSchedule, ScheduleId};
+use crate::domain::time::Timestamp;
 use crate::ports::outbox::FallbackLog;
-use crate::ports::schedules::{
-    CommittedChange, CreateOutcome, Page, PagePosition, PageQuery, ScheduleError, ScheduleReader,
-    ScheduleStore,
-};
+use crate::ports::schedules::{CommittedChange, CreateOutcome, ScheduleError, ScheduleStore};
 use crate::ports::store_error::StoreError;
 
 pub(super) const CREATE: Statement = Statement(include_str!("sql/create_schedule.sql"));
 pub(super) const CANCEL: Statement = Statement(include_str!("sql/cancel_schedule.sql"));
-const LIST: &str = include_str!("sql/list_schedules.sql");
-
-#[async_trait]
-impl ScheduleReader for Postgres {
-    async fn list(&self, flag: &FlagAddress, query: &PageQuery) -> Result<Option<Page>, StoreError> {
-        let after = query.after.map(|after| after.scheduled_at);
-        let after_id = query.after.map(|after| after.id.0);
-        let mut rows = self
-            .connections
-            .query_reading(
-                LIST,
-                &[
-                    (&flag.key.as_str(), Type::TEXT),
-                    (&flag.environment.as_str(), Type::TEXT),
-                    (&query.status.map(|status| status.as_str()), Type::TEXT),
-                    (&after, Type::TIMESTAMPTZ),
-                    (&after_id, Type::UUID),
-                    (&(i64::from(query.limit) + 1), Type::INT8), // one more shows whether there is a next page
-                ],
-                page_row,
-            )
-            .await
-            .map_err(|error| match error.into() {
-                // A read writes no row that could be rejected.
-                StoreError::Rejected { source, .. } => StoreError::Internal(source),
-                error => error,
-            })?;
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let more = rows.len() > usize::from(query.limit);
-        // Rows arrive in this order, but SQL does not guarantee it.
-        rows.sort_by_key(|row| row.as_ref().map(|(position, _)| *position));
-        rows.truncate(query.limit.into());
-        let last = rows.last().and_then(|row| row.as_ref().map(|(position, _)| *position));
-        let schedules = rows.into_iter().flatten().map(|(_, schedule)| schedule).collect();
-        Ok(Some(Page { schedules, next: last.filter(|_| more) }))
-    }
-}
 
 #[async_trait]
 impl ScheduleStore for Postgres {
@@ -75,6 +30,7 @@ impl ScheduleStore for Postgres {
         let scheduled_at = new.scheduled_at.to_utc();
         let apply_by = new.apply_by.map(Timestamp::to_utc);
         let updates = Json(new.updates);
+        let expect = new.expect.map(Json);
         let idempotency_key = new.idempotency_key.as_ref().map(IdempotencyKey::as_str);
         let params: &Params<'_> = &[
             (&new.flag.key.as_str(), Type::TEXT),
@@ -83,6 +39,7 @@ impl ScheduleStore for Postgres {
             (&scheduled_at, Type::TIMESTAMPTZ),
             (&apply_by, Type::TIMESTAMPTZ),
             (&updates, Type::JSONB),
+            (&expect, Type::JSONB),
             (&new.reason, Type::TEXT),
             (&event.context.user_id(), Type::TEXT),
             (&idempotency_key, Type::TEXT),
@@ -160,12 +117,4 @@ fn is_flag_gone(error: &tokio_postgres::Error) -> bool {
     error
         .as_db_error()
         .is_some_and(|db| db.code().code() == "23503" && db.table() == Some("feature_flag_schedules"))
-}
-
-/// `None` for a flag without schedules.
-fn page_row(row: Row) -> Result<Option<(PagePosition, Schedule)>, StoreError> {
-    let Some(id) = field::<Option<Uuid>>(&row, "id")? else { return Ok(None) };
-    let scheduled_at: StoredMicros = field(&row, "scheduled_at")?;
-    let position = PagePosition { scheduled_at, id: ScheduleId(id) };
-    Ok(schedule(&row, "schedule")?.map(|schedule| (position, schedule)))
 }

@@ -18,6 +18,7 @@ fn schedule() -> Schedule {
         apply_by: None,
         status: crate::domain::schedule::StoredStatus::Known(crate::domain::schedule::Status::Pending),
         updates: json!({"rolloutPercentage": 20}).into(),
+        expect: Some(json!({"enabled": false}).into()),
         reason: Some("line one\nline \"two\" \u{1b}[31m \u{202e}".to_owned()),
         created_at: Some(time("2026-02-08T12:00:00.001Z")),
         created_by: Some("admin-a".to_owned()),
@@ -54,7 +55,7 @@ fn created_says_who_what_when_and_from_where() {
     assert_eq!(
         event,
         json!({
-            "schema_version": 1,
+            "schema_version": 2,
             "event_id": Uuid::from_u128(2),
             "event_type": "flag_schedule.created",
             "level": "INFO",
@@ -67,6 +68,7 @@ fn created_says_who_what_when_and_from_where() {
                 "scheduled_at": "2026-02-09T09:00:00.000Z",
                 "apply_by": null,
                 "updates": {"rollout_percentage": 20},
+                "expect": {"enabled": false},
                 "reason": "line one\nline \"two\" \u{1b}[31m \u{202e}",
                 "created_by": "admin-a",
                 "created_at": "2026-02-08T12:00:00.001Z",
@@ -144,9 +146,12 @@ fn failed_is_an_error_with_a_code_and_shows_the_stored_updates() {
         ..schedule()
     };
 
-    let event = render(EventType::Failed, EventContext::of_processor("tick-1"), &failed);
+    let state = Some(FlagState { enabled: true, rollout_percentage: 7 });
+    let context = EventContext { state, ..EventContext::of_processor("tick-1") };
+    let event = render(EventType::Failed, context, &failed);
 
     assert_eq!(event["level"], "ERROR");
+    assert_eq!(event["state"], json!({"enabled": true, "rollout_percentage": 7}));
     assert_eq!(
         event["error"],
         json!({"code": "invalid_updates", "message": "`colour` is not a known field"})
@@ -154,6 +159,25 @@ fn failed_is_an_error_with_a_code_and_shows_the_stored_updates() {
     assert_eq!(event["schedule"]["updates"], json!({"colour": [1]}));
     assert_eq!(event["lateness_ms"], 0);
     assert_eq!(event.get("change"), None);
+}
+
+/// An outbox row of the release before: neither its document nor its context knows what came later.
+#[test]
+fn a_failure_that_was_recorded_before_states_were_has_none() {
+    let mut row = json!({
+        "id": Uuid::from_u128(1), "flag_key": "a", "environment": "b", "scheduled_at": "2026-02-09T09:00:00+00:00",
+        "status": "failed", "updates": {"enabled": true}, "failed_at": "2026-02-09T09:00:00+00:00", "error_code": "expired",
+    });
+    let context =
+        json!({"actor": {"type": "system", "name": "schedule-processor"}, "request": {"request_id": "t"}});
+    let context: EventContext = serde_json::from_value(context).unwrap();
+
+    let event = render(EventType::Failed, context.clone(), &serde_json::from_value(row.clone()).unwrap());
+
+    assert_eq!(event.get("state"), Some(&Value::Null));
+    assert_eq!(event["schedule"].get("expect"), Some(&Value::Null));
+    row["expect"] = Value::Null;
+    assert_eq!(render(EventType::Failed, context, &serde_json::from_value(row).unwrap()), event);
 }
 
 #[test]
@@ -169,7 +193,9 @@ fn an_event_without_its_facts_is_refused() {
 
 #[test]
 fn a_context_survives_the_outbox() {
-    for context in [EventContext::of_admin(&caller()), EventContext::of_processor("tick-1")] {
+    let state = Some(FlagState { enabled: true, rollout_percentage: 7 });
+    let failed = EventContext { state, ..EventContext::of_processor("tick-1") };
+    for context in [EventContext::of_admin(&caller()), EventContext::of_processor("tick-1"), failed] {
         let stored = serde_json::to_value(&context).unwrap();
 
         assert_eq!(serde_json::from_value::<EventContext>(stored).unwrap(), context);

@@ -20,6 +20,7 @@ pub struct Story {
     pub lasted: i64,
     pub end: Option<EventType>,
     pub updates: Value,
+    pub expect: Option<Value>,
     pub reason: Option<String>,
     pub delivery: [Delivery; 2],
 }
@@ -59,12 +60,14 @@ pub fn story() -> impl Strategy<Value = Story> {
     // Few times, so that many events share a millisecond.
     let time = prop_oneof![0..20i64, 0..10 * HOUR_MS];
     let reason = proptest::option::of("[a-z\"\\\\\n]{0,10}");
-    (time.clone(), time, end, updates, reason, [delivery(), delivery()]).prop_map(
-        |(created_after, lasted, end, updates, reason, delivery)| Story {
+    let expect = proptest::option::of(Just(json!({"enabled": false})));
+    (time.clone(), time, end, (updates, expect), reason, [delivery(), delivery()]).prop_map(
+        |(created_after, lasted, end, (updates, expect), reason, delivery)| Story {
             created_after,
             lasted,
             end,
             updates,
+            expect,
             reason,
             delivery,
         },
@@ -92,6 +95,7 @@ pub fn row(index: usize, story: &Story, start: Timestamp) -> Schedule {
         apply_by: None,
         status: StoredStatus::Known(status),
         updates: story.updates.clone().into(),
+        expect: story.expect.clone().map(Into::into),
         reason: story.reason.clone(),
         created_at: Some(created),
         created_by: Some(format!("creator-{index}")),
@@ -116,7 +120,10 @@ pub fn event(row: &Schedule, event_type: EventType) -> AuditEvent {
     let caller = Caller { admin: Admin { user_id: user_id.unwrap_or_default(), email }, call };
     let context = match event_type {
         EventType::Created | EventType::Cancelled => EventContext::of_admin(&caller),
-        EventType::Failed => EventContext::of_processor("t-1"),
+        EventType::Failed => {
+            let state = Some(FlagState { enabled: true, rollout_percentage: 1 });
+            EventContext { state, ..EventContext::of_processor("t-1") }
+        }
         EventType::Applied => {
             let updates = serde_json::to_value(&row.updates).unwrap();
             let before = FlagState { enabled: false, rollout_percentage: 1 };

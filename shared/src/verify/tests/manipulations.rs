@@ -15,7 +15,7 @@ use crate::domain::time::Timestamp;
 /// Where an event is changed, to what, and the fields that are reported.
 type Alteration = (&'static str, fn() -> Value, &'static [&'static str]);
 
-const ALTERATIONS: [Alteration; 15] = [
+const ALTERATIONS: [Alteration; 17] = [
     ("/occurred_at", || json!("2026-02-01T00:00:00.001Z"), &["occurred_at"]),
     ("/flag_key", || json!("other"), &["flag_key"]),
     ("/environment", || json!("other"), &["environment"]),
@@ -27,6 +27,8 @@ const ALTERATIONS: [Alteration; 15] = [
     ("/request", || json!({"request_id": ""}), &["request"]),
     ("/schedule/reason", || json!("another reason"), &["schedule.reason"]),
     ("/schedule/updates", || json!({"rollout_percentage": 99}), &["schedule.updates"]),
+    ("/schedule/expect", || json!({"rollout_percentage": 99}), &["schedule.expect"]),
+    ("/state", || json!("on"), &["state"]),
     ("/schedule/created_by", || json!("x"), &["schedule.created_by"]),
     ("/schedule/created_at", || json!(null), &["schedule.created_at"]),
     ("/schedule/apply_by", || json!("2030-01-01T00:00:00.000Z"), &["schedule.apply_by"]),
@@ -73,7 +75,7 @@ fn manipulation() -> impl Strategy<Value = Manipulation> {
 type RowAlteration = (fn(&mut Schedule), fn(EventType) -> Vec<&'static str>);
 
 /// Changes to rows, and the fields that are reported for each event.
-const ROW_ALTERATIONS: [RowAlteration; 9] = [
+const ROW_ALTERATIONS: [RowAlteration; 10] = [
     (|row| row.reason = Some("another reason".to_owned()), |_| vec!["schedule.reason"]),
     (
         |row| row.updates = json!({"rollout_percentage": 99}).into(),
@@ -82,6 +84,7 @@ const ROW_ALTERATIONS: [RowAlteration; 9] = [
             _ => vec!["schedule.updates"],
         },
     ),
+    (|row| row.expect = Some(json!({"rollout_percentage": 99}).into()), |_| vec!["schedule.expect"]),
     (
         |row| row.created_by = Some("x".to_owned()),
         |event_type| match event_type {
@@ -199,7 +202,8 @@ impl World {
             }
             Manipulation::AlterEvent(which) => {
                 let (pointer, value, fields) = ALTERATIONS[*which];
-                *kept[at].pointer_mut(pointer).unwrap() = value();
+                let (parent, member) = pointer.rsplit_once('/').unwrap();
+                kept[at].pointer_mut(parent).unwrap()[member] = value();
                 let mut fields: Vec<&str> = fields.to_vec();
                 match fields[..] {
                     ["actor"] => fields = actor_fields(types[at], &kept[at]["actor"]),
@@ -209,6 +213,7 @@ impl World {
                             "schedule.apply_by",
                             "schedule.created_at",
                             "schedule.created_by",
+                            "schedule.expect",
                             "schedule.reason",
                             "schedule.scheduled_at",
                             "schedule.updates",

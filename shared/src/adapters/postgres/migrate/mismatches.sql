@@ -24,6 +24,7 @@ required (relation, name, types, words, nulls, added, omitted) as (values
     ('feature_flag_schedules', 'cancelled_by', '{text}', 'text', 'allowed', true, false),
     ('feature_flag_schedules', 'cancelled_at', '{timestamptz}', 'timestamp with time zone', 'allowed', true, false),
     ('feature_flag_schedules', 'apply_by', '{timestamptz}', 'timestamp with time zone', 'allowed', true, false),
+    ('feature_flag_schedules', 'expect', '{jsonb}', 'jsonb', 'allowed', true, false),
     ('feature_flag_schedules', 'reason', '{text}', 'text', 'allowed', true, false),
     ('feature_flag_schedules', 'cancel_reason', '{text}', 'text', 'allowed', true, false),
     ('feature_flag_schedules', 'failed_at', '{timestamptz}', 'timestamp with time zone', 'allowed', true, false),

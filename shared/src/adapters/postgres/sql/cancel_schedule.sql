@@ -33,7 +33,7 @@ cancelled as (
             when s.status = 'cancelled' and s.cancelled_at is not null then true
             else ('a trigger changed the cancellation: status ' || coalesce(s.status, 'null'))::boolean
         end as is_stored,
-        flag_schedule_document(s, $1, $2) as schedule
+        flag_schedule_document(s, (select flag_key::text from flag), (select environment::text from flag)) as schedule
 )
 -- outbox:
 -- Its audit event.

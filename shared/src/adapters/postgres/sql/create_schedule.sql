@@ -6,26 +6,26 @@ flag as (
     from feature_flags
     where flag_key operator(pg_catalog.=) $1 and environment operator(pg_catalog.=) $2
 ),
--- What an earlier attempt of this request stored, if its response was lost ($12).
+-- What an earlier attempt of this request stored, if its response was lost ($13).
 stored_before as (
-    select flag_schedule_document(s, $1, $2) as schedule
+    select flag_schedule_document(s, (select flag_key::text from flag), (select environment::text from flag)) as schedule
     from feature_flag_schedules s
-    where $12 and s.id = $3
+    where $13 and s.id = $3
 ),
 -- The schedule, if `scheduled_at` is valid by the database's clock: later than now, at most 366 days of 24 hours ahead. An
 -- idempotency key that was used before returns the schedule created then, however late the retry. DO UPDATE instead of DO
 -- NOTHING, so that a row is returned even while another transaction is inserting it.
 created as (
     insert into feature_flag_schedules as s
-        (id, flag_id, scheduled_at, apply_by, updates, reason, created_by, idempotency_key)
-    select $3, flag.id, $4, $5, $6, $7, $8, $9
+        (id, flag_id, scheduled_at, apply_by, updates, expect, reason, created_by, idempotency_key)
+    select $3, flag.id, $4, $5, $6, $7, $8, $9, $10
     from flag
     where not exists (select from stored_before)
         and (
             ($4 > pg_catalog.now() and $4 <= pg_catalog.now() + interval '8784 hours')
             or exists (
                 select from feature_flag_schedules earlier
-                where earlier.flag_id = flag.id and earlier.created_by = $8 and earlier.idempotency_key = $9
+                where earlier.flag_id = flag.id and earlier.created_by = $9 and earlier.idempotency_key = $10
             )
         )
     on conflict (flag_id, created_by, idempotency_key) where idempotency_key is not null
@@ -37,13 +37,14 @@ created as (
             else ('the new row is not as it should be: status ' || coalesce(s.status, 'null')
                 || ', created_at ' || coalesce(s.created_at::text, 'null'))::boolean
         end as is_stored,
-        s.id, s.scheduled_at, s.apply_by, s.updates, s.reason, flag_schedule_document(s, $1, $2) as schedule
+        s.id, s.scheduled_at, s.apply_by, s.updates, s.expect, s.reason,
+        flag_schedule_document(s, (select flag_key::text from flag), (select environment::text from flag)) as schedule
 )
 -- outbox:
 -- Its audit event, if this request created the schedule.
 , audited as (
     insert into audit_outbox (event_id, event_type, context, schedule)
-    select $10, 'flag_schedule.created', $11, created.schedule
+    select $11, 'flag_schedule.created', $12, created.schedule
     from created
     where created.id = $3
     on conflict (event_id) do nothing
@@ -56,7 +57,8 @@ select
     coalesce((select created.schedule from created), (select stored_before.schedule from stored_before)) as schedule,
     (
         select created.scheduled_at = $4 and created.apply_by is not distinct from $5
-            and created.updates = $6 and created.reason is not distinct from $7
+            and created.updates = $6 and created.expect is not distinct from $7
+            and created.reason is not distinct from $8
         from created
     ) as same_body,
     -- Evaluated last, after the change, so that the transaction has an id.

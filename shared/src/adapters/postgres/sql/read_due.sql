@@ -20,12 +20,16 @@ select
     held.id is not null as is_locked_by_us,
     held.apply_by,
     held.updates,
+    held.expect,
+    due.scheduled_at,
     pg_catalog.now() as database_now
 from due
--- Rows locked by another transaction are missing here. `updates` as text, truncated: valid ones are short. One primary key
+-- Rows locked by another transaction are missing here. JSON as text, truncated: what is valid is short. One primary key
 -- lookup for each schedule, however large the table is.
 left join lateral (
-    select s.id, s.apply_by, pg_catalog.left(s.updates::text, 4097) as updates
+    select
+        s.id, s.apply_by,
+        pg_catalog.left(s.updates::text, 4097) as updates, pg_catalog.left(s.expect::text, 4097) as expect
     from feature_flag_schedules s
     where s.id = due.id and s.status = 'pending'
     for no key update skip locked

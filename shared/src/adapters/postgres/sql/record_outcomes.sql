@@ -10,9 +10,9 @@ changed as (
     returning f.id
 ),
 outcome as (
-    select o.id, o.event_id, o.status, o.error_code, o.error_message, o.change, o.position
+    select o.id, o.event_id, o.status, o.error_code, o.error_message, o.facts, o.position
     from unnest($4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::jsonb[])
-        with ordinality as o (id, event_id, status, error_code, error_message, change, position)
+        with ordinality as o (id, event_id, status, error_code, error_message, facts, position)
 ),
 ended as (
     update feature_flag_schedules s
@@ -26,7 +26,7 @@ ended as (
     from outcome o, feature_flags f
     where s.id = any ($4::uuid[]) and s.id = o.id and s.status is not distinct from 'pending' and f.id = s.flag_id
     returning
-        o.event_id, o.status, o.change, o.position,
+        o.event_id, o.status, o.facts, o.position,
         -- If a trigger wrote something else, the cast raises an error and nothing is stored.
         case
             when s.status = o.status and pg_catalog.num_nonnulls(s.applied_at, s.failed_at) = 1 then true
@@ -41,7 +41,7 @@ ended as (
     select
         ended.event_id,
         'flag_schedule.' || ended.status,
-        case when ended.change is null then $10 else $10 || pg_catalog.jsonb_build_object('change', ended.change) end,
+        $10 || ended.facts,
         ended.schedule
     from ended
 )
