@@ -1,5 +1,6 @@
 //! The HTTP contract, met by the functions as they are deployed: what is answered, and what is written or not.
 
+mod across_flags;
 mod addressing;
 mod authentication;
 mod authorization;
@@ -7,6 +8,8 @@ mod bad_tokens;
 mod bodies;
 mod cancel;
 mod create;
+mod expectations;
+mod find;
 mod function_settings;
 mod key_server;
 mod legacy_rows;
@@ -27,7 +30,7 @@ use uuid::Uuid;
 const FLAG: &str = "new-checkout";
 
 /// Every key of a schedule, in alphabetical order.
-pub const KEYS: [&str; 17] = [
+pub const KEYS: [&str; 18] = [
     "applied_at",
     "apply_by",
     "cancel_reason",
@@ -38,6 +41,7 @@ pub const KEYS: [&str; 17] = [
     "environment",
     "error_code",
     "error_message",
+    "expect",
     "failed_at",
     "flag_key",
     "id",

@@ -35,6 +35,8 @@ fn every_sample_is_tried_here() {
     let tried = [
         "cancel.json",
         "create.json",
+        "get.json",
+        "list-across-flags.json",
         "list.json",
         "migrate-custom-resource.json",
         "migrate.json",
@@ -77,15 +79,34 @@ async fn the_sample_list_lists() {
     assert_eq!(page.json, json!({"schedules": [], "next_cursor": null}));
 }
 
-#[tokio::test]
-async fn the_sample_cancel_cancels() {
-    let (api, flag) = api_with_flag().await;
-    let event = with_token(&api, "cancel.json");
+/// Stores the schedule that a sample names.
+async fn store(api: &Api, flag: Uuid, event: &Value) -> Uuid {
     let id: Uuid =
         event["pathParameters"]["scheduleId"].as_str().and_then(|id| id.parse().ok()).expect("a UUID");
     let sql = "insert into feature_flag_schedules (id, flag_id, scheduled_at, updates)
                values ($1, $2, now() + interval '1 hour', '{\"enabled\": true}')";
-    api.database.connect().await.execute(sql, &[&id, &flag]).await.expect("the schedule to cancel");
+    api.database.connect().await.execute(sql, &[&id, &flag]).await.expect("the schedule of the sample");
+    id
+}
+
+#[tokio::test]
+async fn the_sample_get_gets_and_the_one_across_flags_lists() {
+    let (api, flag) = api_with_flag().await;
+    let event = with_token(&api, "get.json");
+    let id = store(&api, flag, &event).await;
+
+    let found = answer(&api, "list-schedules", &event).await;
+    let listed = answer(&api, "list-schedules", &with_token(&api, "list-across-flags.json")).await;
+
+    assert_eq!((found.status, &found.json["id"]), (200, &json!(id)), "{found:?}");
+    assert_eq!((listed.status, &listed.json["schedules"]), (200, &json!([found.json])), "{listed:?}");
+}
+
+#[tokio::test]
+async fn the_sample_cancel_cancels() {
+    let (api, flag) = api_with_flag().await;
+    let event = with_token(&api, "cancel.json");
+    let id = store(&api, flag, &event).await;
 
     let cancelled = answer(&api, "cancel-schedule", &event).await;
 

@@ -68,6 +68,7 @@ async fn snapshots_of_success() {
         "scheduled_at": in_seconds(3600),
         "apply_by": in_seconds(7200),
         "updates": {"enabled": true, "rollout_percentage": 25},
+        "expect": {"enabled": false},
         "reason": "Launch of the new checkout",
     });
 
@@ -81,6 +82,10 @@ async fn snapshots_of_success() {
     assert_snapshot("200_cancelled", &cancelled);
     assert_snapshot("200_page", &page);
     assert_snapshot("409_not_pending", &conflict);
+    let found = api.find(&api.admin(), FLAG, text(&postponed.json, "id"), "").await;
+    let across_flags = api.list_across_flags(&api.admin(), "status=cancelled&order=desc").await;
+    assert_snapshot("200_found", &found);
+    assert_snapshot("200_page_across_flags", &across_flags);
 }
 
 #[tokio::test]

@@ -130,9 +130,11 @@ async fn no_later_transaction_can_add_the_event_of_a_transition() {
     superuser.batch_execute(&due).await.unwrap();
     let create = "insert into feature_flag_schedules (id, flag_id, scheduled_at, updates, created_by)
         select gen_random_uuid(), id, now() + interval '1 day', '{}', 'eve' from feature_flags";
-    let cancel = "update feature_flag_schedules set status = 'cancelled', cancelled_at = now(), cancelled_by = 'eve'
+    let cancel =
+        "update feature_flag_schedules set status = 'cancelled', cancelled_at = now(), cancelled_by = 'eve'
         where created_by = 'eve'";
-    let apply = "update feature_flag_schedules set status = 'applied', applied_at = now() where created_by = 'alice'";
+    let apply =
+        "update feature_flag_schedules set status = 'applied', applied_at = now() where created_by = 'alice'";
     let touch = "update feature_flag_schedules set updated_at = now()";
     let admin = r#"{"actor": {"type": "admin", "user_id": "eve", "email": null}, "request": {}}"#;
     let system = r#"{"actor": {"type": "system", "name": "schedule-processor"}, "request": {}}"#;
