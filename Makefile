@@ -88,6 +88,7 @@ lint: setup
 # Eight at a time, for they mostly wait. With T, only the tests that it names: the quick way while working on one.
 test: $(if $(T),setup,lint)
 	@$(PYTHON) tests/local-stack/packages.py
+	@$(NODE) tests/clients/typescript
 	@echo "building the tests (about six minutes the first time on two cores)"
 	@cargo build $(QUIET) $(LOCAL) --bins
 	@cargo test $(QUIET) $(LOCAL) --no-run
@@ -96,6 +97,7 @@ test: $(if $(T),setup,lint)
 	@RUST_TEST_THREADS=8 $(STACK) test -- cargo test --quiet $(LOCAL) $(T) || { echo "to run one test alone: make test T=<its name>" >&2; exit 1; }
 
 test-stack: setup
+	@$(NODE) tests/clients/typescript
 	@echo "building the functions (about four minutes the first time on two cores, then seconds)"
 	@cargo build $(QUIET) $(LOCAL) --bins
 	@$(STACK) test -- sh tests/local-stack/test-stack.sh "$(abspath $(dir $(STACK)))" || test $$? -eq 130
