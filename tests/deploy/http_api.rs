@@ -1,7 +1,8 @@
 //! API Gateway as deployed: a valid token on every route, limits, an access log, and no web page that was not allowed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use harness::openapi;
 use serde_json::{Value, json};
 
 use super::deployed::{Deployed, deployed};
@@ -55,6 +56,34 @@ fn no_web_page_may_call_unless_its_origin_is_allowed() {
     assert_eq!(cors["allowHeaders"], json!(["authorization", "content-type", "idempotency-key"]));
     assert_eq!(cors["exposeHeaders"], json!(["location", "retry-after", "www-authenticate"]));
     assert_eq!(cors.get("allowCredentials"), None, "tokens are not cookies");
+}
+
+/// A page sends and reads every header that the description has. `Content-Type` is described by media types,
+/// `Authorization` by `security`; what browsers always show needs no permission.
+#[test]
+fn an_allowed_web_page_may_use_every_header_that_is_described() {
+    let mut sent = BTreeSet::from(["authorization".to_owned(), "content-type".to_owned()]);
+    let mut read = BTreeSet::new();
+    for operation in openapi::document().operations().unwrap().values() {
+        let headers = operation.parameters.iter().filter(|parameter| parameter["in"] == "header");
+        sent.extend(headers.map(|header| text(&header["name"]).to_lowercase()));
+        for response in operation.responses.values() {
+            read.extend(openapi::entries(&response["headers"]).map(|(name, _)| name.to_lowercase()));
+        }
+    }
+    assert!(read.remove("cache-control"), "{read:?}");
+
+    let deployed = deployed(&["CorsAllowedOrigins=https://admin.example.test"]);
+    let cors = &deployed.properties("Api")["Body"][CORS];
+    let allowed =
+        |list: &Value| openapi::items(list).map(|name| text(name).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!((allowed(&cors["allowHeaders"]), allowed(&cors["exposeHeaders"])), (sent, read.clone()));
+    let described = text(&openapi::document().root()["info"]["description"]).to_lowercase();
+    let (_, web_pages) = described.split_once("**web pages**").expect("the description speaks of web pages");
+    assert!(web_pages.contains("`corsallowedorigins`"), "{web_pages}");
+    for header in read {
+        assert!(web_pages.contains(&format!("`{header}`")), "{header} is missing in {web_pages}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a newcomer runs and pastes: the commands in the documentation, the Makefile, the checks before a build, and the
 //! local stack as it says of itself.
 
-mod blocks;
+pub mod blocks;
 mod makefile;
 mod named_files;
 mod pasted_session;

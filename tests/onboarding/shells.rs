@@ -14,7 +14,7 @@ fn all_commands() -> Vec<Block> {
 #[test]
 fn shell_commands_are_in_sh_blocks_without_comments() {
     let all: Vec<Block> = files().iter().flat_map(|file| blocks(file)).collect();
-    let others = ["http", "json", "jsonc", "mermaid", "rust", "sql", "text", "toml", "yaml"];
+    let others = ["http", "json", "jsonc", "mermaid", "python", "rust", "sql", "text", "toml", "ts", "yaml"];
 
     for block in &all {
         assert!(

@@ -61,6 +61,7 @@ fn an_answer_that_is_not_described_is_told() {
     let told = |answer: &Value, expected: &str| assert_told(&request, answer, expected);
 
     told(&with(|answer| answer["statusCode"] = json!(202)), "the status is 202; described are 200, 201, 400");
+    told(&with(|answer| answer["statusCode"] = json!(429)), "the status is 429; described are 200, 201, 400");
     told(&with(|answer| answer["headers"]["content-type"] = json!("text/html")), "the content type is");
     told(&with(|answer| answer["headers"]["x-trace"] = json!("1")), "the header x-trace is not described");
     told(&with(|answer| answer["headers"]["cache-control"] = json!("public")), "the header cache-control");
@@ -73,6 +74,39 @@ fn an_answer_that_is_not_described_is_told() {
     told(&with_body(|body| drop(body.as_object_mut().unwrap().remove("created_by"))), "created_by");
     told(&with_body(|body| body["created_at"] = json!("2026-02-27T14:03:11Z")), "/created_at");
     told(&with_body(|body| body["status"] = json!(1)), "/status");
+}
+
+/// What the gateway may answer itself is described too, but a function must not answer so.
+#[test]
+fn an_answer_of_the_gateway_is_told_when_a_function_gives_it() {
+    let request = create_request("new-checkout", "", &turn_on());
+    let problem = openapi::document().root().pointer("/components/examples/flagNotFound/value").unwrap();
+    let answer = |content_type: &str, cache_control: Option<&str>, body: &Value| {
+        let mut answer = with(|answer| {
+            answer["statusCode"] = json!(404);
+            answer["headers"] = json!({"content-type": content_type});
+            answer["body"] = json!(body.to_string());
+        });
+        if let Some(value) = cache_control {
+            answer["headers"]["cache-control"] = json!(value);
+        }
+        answer
+    };
+    let by_the_gateway = json!({"message": "Not Found"});
+    let (json, problem_json, no_store) = ("application/json", "application/problem+json", Some("no-store"));
+
+    let faults =
+        openapi::faults_of("create-schedule", &request.event(), &answer(problem_json, no_store, problem));
+    assert!(faults.is_empty(), "{faults:#?}");
+    assert_told(&request, &answer(json, no_store, &by_the_gateway), "the content type is");
+    assert_told(&request, &answer(json, no_store, problem), "the content type is");
+    assert_told(&request, &answer(problem_json, None, problem), "cache-control is missing");
+    let told = openapi::faults_of(
+        "create-schedule",
+        &request.event(),
+        &answer(problem_json, no_store, &by_the_gateway),
+    );
+    assert!(told.iter().any(|fault| fault.contains("code")), "{told:#?}");
 }
 
 #[test]

@@ -9,6 +9,9 @@ use common::error::{Error, Result};
 
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
+/// The schema of stored changes, which says in words only that they may be anything.
+const STORED_UPDATES: &str = "StoredUpdates";
+
 /// The description, with references to its own components.
 #[derive(Debug)]
 pub struct Document {
@@ -33,8 +36,10 @@ pub struct Operation {
 
 impl Document {
     pub fn new(root: Value) -> Self {
-        let components = json!({ "schemas": closed_children(&root["components"]["schemas"]) });
-        Self { root, components }
+        let mut schemas = closed_children(&root["components"]["schemas"]);
+        // Typed for clients; what another tool has stored may be anything, as its description says.
+        schemas[STORED_UPDATES] = json!({ "unevaluatedProperties": true });
+        Self { root, components: json!({ "schemas": schemas }) }
     }
 
     /// All operations by their `operationId`.

@@ -11,7 +11,10 @@ use serde_json::Value;
 use super::document::{Document, Operation, entries, faults};
 use common::error::{Error, Result};
 
-/// An operation, compiled.
+/// The media type of the gateway's own errors; a function's are problem documents.
+const GATEWAY_ANSWERS: &str = "application/json";
+
+/// An operation, compiled: what its function may answer.
 pub(super) struct Contract {
     parameters: BTreeMap<(String, String), Slot>,
     request_body: Option<Body>,
@@ -51,6 +54,15 @@ impl Contract {
                 headers.insert(name.to_lowercase(), Slot::new(document, document.resolved(header)?)?);
             }
             let mut body = Body::new(document, response)?;
+            if *status >= 400 {
+                // The gateway's own answers are described as well, and have none of these headers; a function has no
+                // part in them.
+                body.content.remove(GATEWAY_ANSWERS);
+                headers.values_mut().for_each(|header: &mut Slot| header.required = true);
+                if body.content.is_empty() {
+                    continue;
+                }
+            }
             body.required = !body.content.is_empty();
             responses.insert(*status, Answer { headers, body });
         }
