@@ -40,7 +40,7 @@ async fn a_created_schedule_is_answered_with_every_key_of_the_contract() {
         "id": full.json["id"], "created_at": full.json["created_at"],
         "flag_key": FLAG, "environment": "production", "status": "pending", "created_by": "admin-1",
         "scheduled_at": scheduled_at, "apply_by": apply_by,
-        "updates": {"enabled": true, "rollout_percentage": 25}, "reason": "Launch",
+        "updates": {"enabled": true, "rollout_percentage": 25}, "expect": null, "reason": "Launch",
         "cancelled_at": null, "cancelled_by": null, "cancel_reason": null, "applied_at": null,
         "failed_at": null, "error_code": null, "error_message": null,
     });

@@ -100,8 +100,6 @@ fn concurrency_is_reserved_or_not_as_the_parameters_say() {
         assert_eq!(of(&reserved).as_ref().and_then(serde_json::Value::as_str), expected, "{name}");
         assert_eq!(of(&off), None, "{name}");
     }
-    // One that is stuck must not keep the next one from doing the work.
-    assert_eq!(deployed(&[]).function("schedule-processor")["ReservedConcurrentExecutions"], "2");
 }
 
 /// A function's name as its resources' ids begin.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use harness::api::ENDPOINTS;
 use harness::openapi;
 use serde_json::{Value, json};
 
@@ -28,7 +29,7 @@ fn every_route_wants_a_token_of_the_issuer_for_the_audience() {
         }
     }
 
-    assert_eq!(routes, 3, "{body:#}");
+    assert_eq!(routes, ENDPOINTS.len(), "{body:#}");
     let scheme = &body["components"]["securitySchemes"];
     let expected = json!({
         "type": "jwt",
