@@ -7,7 +7,7 @@
 //! - [`recorded_history`]: histories, generated so that they shrink;
 //! - [`world`]: the real thing, and [`audit_log`], where its events go;
 //! - [`play`]: plays a history on both, and [`comparison`] holds one against the other;
-//! - `randomised`, `races`, `volume`, `poison`, `slow`: the tests.
+//! - `randomised`, `races`, `volume`, `poison`, `slow`, `watching`: the tests.
 
 mod audit_log;
 mod comparison;
@@ -19,4 +19,5 @@ mod recorded_history;
 mod reference;
 mod slow;
 mod volume;
+mod watching;
 mod world;

@@ -30,12 +30,17 @@ pub struct World {
     /// The service. It is connected as a superuser, so that [`World::kill`] can tell its connection from a processor's.
     pub service: ScheduleService,
     processors: Vec<Processor>,
-    _database: Database,
+    database: Database,
 }
 
 impl World {
     /// An empty database, and this many processors with a connection each.
     pub async fn start(processors: usize) -> Self {
+        Self::start_watching(processors, Watch::Off).await
+    }
+
+    /// The same with processors that wait for what comes due.
+    pub async fn start_watching(processors: usize, watch: Watch) -> Self {
         let database = Database::migrated().await;
         let log = Arc::new(Memory::default());
         let (postgres, audit) = stores(&database.superuser_url(), &log);
@@ -44,11 +49,11 @@ impl World {
             .map(|_| {
                 let (postgres, audit) = stores(&database.url(), &log);
                 let postgres = Arc::new(postgres);
-                Processor::new(Arc::clone(&postgres) as _, postgres, audit, Watch::Off)
+                Processor::new(Arc::clone(&postgres) as _, postgres, audit, watch)
             })
             .collect();
         let client = database.connect_as_superuser().await;
-        Self { client, log, service, processors, _database: database }
+        Self { client, log, service, processors, database: database }
     }
 
     /// Empties it.
@@ -59,7 +64,17 @@ impl World {
 
     /// A tick of one of the processors.
     pub async fn tick(&self, processor: usize) -> Result<TickReport, TickError> {
-        self.processors[processor].tick("tick", Instant::now() + TICK).await
+        self.tick_until(processor, Instant::now() + TICK).await
+    }
+
+    /// The same with another deadline.
+    pub async fn tick_until(&self, processor: usize, deadline: Instant) -> Result<TickReport, TickError> {
+        self.processors[processor].tick("tick", deadline).await
+    }
+
+    /// One more connection of a superuser.
+    pub async fn connect(&self) -> Client {
+        self.database.connect_as_superuser().await
     }
 
     /// Ticks until nothing is due any more. After a kill that may take a moment: the server is still cleaning up.

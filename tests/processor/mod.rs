@@ -9,4 +9,5 @@ mod killed;
 mod late;
 mod locks;
 mod many;
+mod on_time;
 mod together;
