@@ -1,0 +1,3 @@
+//! What listens on the local stack's port.
+
+pub mod routing;
