@@ -1,7 +1,8 @@
 //! What a newcomer runs and pastes: the commands in the documentation, the Makefile, the checks before a build, and the
-//! local stack as it says of itself.
+//! local stack: what it says of itself, and its gateway.
 
 mod blocks;
+mod local_gateway;
 mod makefile;
 mod named_files;
 mod pasted_session;
