@@ -7,6 +7,9 @@ define HELP
 make run          the whole service on this machine, until Ctrl-C
     PORT=9000                 where the API listens
     TICK_SECONDS=60           time between two runs of the processor
+    CORS_ALLOWED_ORIGINS=http://localhost:5173
+                              web origins whose pages may call the API, separated by commas
+    GATEWAY_AUTHORIZER=off    on: tokens are verified in front of the functions too
     DATABASE_URL=postgres://… a database to use instead of a new one
     DATABASE_CA_FILE=FILE     more certificates to trust for that database
     CONTAINERS_AT=172.17.0.1  where containers reach this machine (SAM local on Linux)

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use harness::api::ENDPOINTS;
 use harness::openapi;
+use hyper::Request;
+use local_stack::front::cors::Cors;
 use serde_json::{Value, json};
 
 use super::deployed::{Deployed, deployed};
@@ -85,6 +87,37 @@ fn an_allowed_web_page_may_use_every_header_that_is_described() {
     for header in read {
         assert!(web_pages.contains(&format!("`{header}`")), "{header} is missing in {web_pages}");
     }
+}
+
+/// The local stack answers a preflight with what the template says.
+#[test]
+fn pages_meet_the_same_rules_on_the_local_stack() {
+    let origins = ["https://admin.example.test", "https://flags.example.test"];
+    let deployed = deployed(&[&format!("CorsAllowedOrigins={}", origins.join(","))]);
+    let cors = &deployed.properties("Api")["Body"][CORS];
+    let listed = |name: &str| {
+        let values = cors[name].as_array().into_iter().flatten();
+        values.map(text).collect::<Vec<_>>().join(",")
+    };
+    let local = Cors::allowing(origins.map(str::to_owned).to_vec());
+    let preflight = |origin: &str| {
+        let asked =
+            Request::options("/").header("origin", origin).header("access-control-request-method", "GET");
+        local.preflight(&asked.body(()).unwrap().into_parts().0).unwrap()
+    };
+
+    for origin in origins {
+        let answer = preflight(origin);
+        assert_eq!(answer.status(), 204);
+        let header =
+            |name: &str| answer.headers()[&format!("access-control-{name}")].to_str().unwrap().to_owned();
+        assert_eq!(header("allow-origin"), origin);
+        assert_eq!(header("allow-methods"), listed("allowMethods"));
+        assert_eq!(header("allow-headers"), listed("allowHeaders"));
+        assert_eq!(header("expose-headers"), listed("exposeHeaders"));
+        assert_eq!(header("max-age"), cors["maxAge"].to_string().trim_matches('"'));
+    }
+    assert!(preflight("https://other.example.test").headers().is_empty());
 }
 
 #[test]

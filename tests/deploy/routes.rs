@@ -1,13 +1,13 @@
-//! The same routes in the template, in the OpenAPI description, in the local router and in the sample events.
+//! The same routes in the template, in the OpenAPI description, on the local stack and in the sample events.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness::api::{ACROSS_FLAGS, SCHEDULE, SCHEDULES};
+use harness::api::{ACROSS_FLAGS, ENDPOINTS, SCHEDULE, SCHEDULES};
 use harness::settings::workspace;
 use serde_json::Value;
 
 use super::template::functions;
-use super::{cargo_metadata, text, yaml};
+use super::{text, yaml};
 
 /// Method and path.
 type Route = (String, String);
@@ -60,16 +60,10 @@ fn the_description_describes_what_is_deployed() {
 }
 
 #[test]
-fn the_local_router_leads_where_api_gateway_does() {
-    let router = &cargo_metadata()["metadata"]["lambda"]["watch"]["router"];
-    let mut local = BTreeMap::new();
-    for (path, entries) in router.as_object().into_iter().flatten() {
-        for entry in entries.as_array().into_iter().flatten() {
-            local.insert(route(text(&entry["method"]), path), text(&entry["function"]).to_owned());
-        }
-    }
+fn the_local_stack_leads_where_api_gateway_does() {
+    let local = ENDPOINTS.map(|(method, path, function)| (route(method, path), function.to_owned()));
 
-    assert_eq!(local, deployed());
+    assert_eq!(BTreeMap::from(local), deployed());
 }
 
 #[test]

@@ -96,6 +96,14 @@ def settings():
     elif tick < 1:
         yield f"TICK_SECONDS is {tick}: it must be at least 1"
     yield from containers(os.environ.get("CONTAINERS_AT"))
+    origins = os.environ.get("CORS_ALLOWED_ORIGINS") or ""
+    if not re.fullmatch("(https?://[^,/ ]+(,https?://[^,/ ]+)*)?", origins):
+        yield (
+            f"CORS_ALLOWED_ORIGINS is {origins}: it must be origins such as http://localhost:5173, separated by commas"
+        )
+    authorizer = os.environ.get("GATEWAY_AUTHORIZER") or "off"
+    if authorizer not in ("on", "off"):
+        yield f"GATEWAY_AUTHORIZER is {authorizer}: it must be on or off"
     authorities = os.environ.get("DATABASE_CA_FILE")
     if authorities and not os.access(authorities, os.R_OK):
         yield f"DATABASE_CA_FILE is {authorities}: the file cannot be read"

@@ -12,6 +12,10 @@ use harness::settings::{
 use super::blocks::files;
 use super::text;
 
+/// What `make run` reads.
+const LOCAL_SETTINGS: [&str; 6] =
+    ["PORT", "TICK_SECONDS", "CORS_ALLOWED_ORIGINS", "GATEWAY_AUTHORIZER", "DATABASE_URL", "CONTAINERS_AT"];
+
 /// `make` as in a new terminal, whatever `make` runs this test.
 fn make(arguments: &[&str]) -> String {
     let mut make = Command::new("make");
@@ -37,9 +41,20 @@ fn make_alone_names_every_target_and_the_variables() {
     for target in targets.split(' ').filter(|target| *target != "help") {
         assert!(help.contains(&format!("make {target} ")), "no word about `make {target}`:\n{help}");
     }
-    for variable in ["PORT", "TICK_SECONDS", "DATABASE_URL", "CONTAINERS_AT", "T", "ARCH", "PYTHON"] {
+    for variable in ["DATABASE_CA_FILE", "T", "ARCH", "PYTHON"].into_iter().chain(LOCAL_SETTINGS) {
         assert!(help.contains(&format!("    {variable}=")), "no word about {variable}:\n{help}");
     }
+}
+
+#[test]
+fn the_readme_names_the_settings_of_the_local_stack() {
+    let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("It has settings of its own:\n").unwrap();
+    let (table, _) = rest.split_once("\n\nPut them").unwrap();
+    let names: Vec<_> =
+        table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+
+    assert_eq!(names, LOCAL_SETTINGS);
 }
 
 /// What `T=` selects in the documentation is there.

@@ -1,7 +1,10 @@
 //! What a newcomer runs and pastes: the commands in the documentation, the Makefile, the checks before a build, and the
-//! local stack as it says of itself.
+//! local stack: what it says of itself, its gateway, and the API explorer in a browser.
 
 pub mod blocks;
+mod browser;
+mod explorer_in_browser;
+mod local_gateway;
 mod makefile;
 mod named_files;
 mod pasted_session;

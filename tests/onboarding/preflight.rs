@@ -12,8 +12,16 @@ use harness::settings::{TEST_SERVICE_DATABASE_URL, of_the_test_stack, path, work
 
 use super::text;
 
-const SETTINGS: [&str; 6] =
-    ["PORT", "TICK_SECONDS", "CONTAINERS_AT", "DATABASE_URL", "DATABASE_CA_FILE", "CARGO_TARGET_DIR"];
+const SETTINGS: [&str; 8] = [
+    "PORT",
+    "TICK_SECONDS",
+    "CONTAINERS_AT",
+    "CORS_ALLOWED_ORIGINS",
+    "GATEWAY_AUTHORIZER",
+    "DATABASE_URL",
+    "DATABASE_CA_FILE",
+    "CARGO_TARGET_DIR",
+];
 
 fn script() -> PathBuf {
     workspace().join("tests/local-stack/preflight.py")
@@ -39,8 +47,13 @@ fn free_port() -> u16 {
 fn nothing_is_said_when_all_is_well() {
     let database = of_the_test_stack(TEST_SERVICE_DATABASE_URL);
 
-    let settings =
-        [("TICK_SECONDS", "2"), ("CONTAINERS_AT", "127.0.0.1"), ("DATABASE_URL", database.as_str())];
+    let settings = [
+        ("TICK_SECONDS", "2"),
+        ("CONTAINERS_AT", "127.0.0.1"),
+        ("CORS_ALLOWED_ORIGINS", "http://localhost:5173,https://admin.example.test"),
+        ("GATEWAY_AUTHORIZER", "on"),
+        ("DATABASE_URL", database.as_str()),
+    ];
 
     assert_eq!(run(&["run"], &settings), (true, Vec::new()));
     assert_eq!(run(&[], &[("PORT", "only make run listens")]), (true, Vec::new()));
@@ -49,6 +62,7 @@ fn nothing_is_said_when_all_is_well() {
 #[test]
 fn a_bad_setting_is_named() {
     let url = "it must be a URL such as postgres://USER:PASSWORD@HOST:5432/DATABASE";
+    let origins = "it must be origins such as http://localhost:5173, separated by commas";
     let closed = free_port();
     let cases = [
         ("PORT", "http", "PORT is http: it must be a positive whole number".to_owned()),
@@ -62,6 +76,13 @@ fn a_bad_setting_is_named() {
             "192.0.2.1",
             "CONTAINERS_AT is 192.0.2.1: no network interface of this machine has this address".to_owned(),
         ),
+        ("CORS_ALLOWED_ORIGINS", "*", format!("CORS_ALLOWED_ORIGINS is *: {origins}")),
+        (
+            "CORS_ALLOWED_ORIGINS",
+            "http://localhost:5173/",
+            format!("CORS_ALLOWED_ORIGINS is http://localhost:5173/: {origins}"),
+        ),
+        ("GATEWAY_AUTHORIZER", "yes", "GATEWAY_AUTHORIZER is yes: it must be on or off".to_owned()),
         ("DATABASE_CA_FILE", "/none.pem", "DATABASE_CA_FILE is /none.pem: the file cannot be read".to_owned()),
         ("DATABASE_URL", "mysql://u:topsecret@h/d", format!("DATABASE_URL is a mysql:// URL; {url}")),
         ("DATABASE_URL", "top secret://h/d", format!("DATABASE_URL is a URL of another scheme; {url}")),

@@ -14,6 +14,10 @@ use rustix::process::Signal;
 /// What the stack prints last before it waits for Ctrl-C.
 const READY: &str = "Audit events as they arrive (Ctrl-C stops everything):";
 
+/// Those of the stack that it must not get from elsewhere.
+const SETTINGS: [&str; 5] =
+    ["DATABASE_URL", "DATABASE_CA_FILE", "CONTAINERS_AT", "CORS_ALLOWED_ORIGINS", "GATEWAY_AUTHORIZER"];
+
 /// A running stack. Dropping it stops it.
 pub struct Stack {
     child: Child,
@@ -25,6 +29,11 @@ pub struct Stack {
 impl Stack {
     /// Starts one that ticks every second, and waits until it is ready.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With more settings.
+    pub fn start_with(settings: &[(&str, &str)]) -> Self {
         let scratch = Scratch::create(None).unwrap();
         let output = scratch.path().join("output");
         let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
@@ -40,10 +49,11 @@ impl Stack {
         let file = || Stdio::from(File::options().create(true).append(true).open(&output).unwrap());
         let mut command = Command::new(functions_dir().unwrap().join("stack"));
         command.arg("run").current_dir(workspace()).stdin(Stdio::null()).stdout(file()).stderr(file());
-        for name in ["DATABASE_URL", "DATABASE_CA_FILE", "CONTAINERS_AT"] {
+        for name in SETTINGS {
             command.env_remove(name);
         }
         command.env("PORT", port.to_string()).env("TICK_SECONDS", "1").env("PATH", path);
+        command.envs(settings.iter().copied());
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command.spawn().expect("`cargo build --bins` has built the stack");
         let mut stack = Self { child, port, output, _scratch: scratch };
@@ -64,6 +74,13 @@ impl Stack {
     /// Its file of settings, relative to the workspace. `.local/env` may be another run's.
     pub fn env(&self) -> String {
         format!(".local/{}/env", self.port)
+    }
+
+    /// What that file says.
+    pub fn setting(&self, name: &str) -> String {
+        let settings = fs::read_to_string(workspace().join(self.env())).unwrap();
+        let found = settings.lines().find_map(|line| line.strip_prefix(&format!("export {name}='")));
+        found.unwrap_or_else(|| panic!("no {name}")).trim_end_matches('\'').to_owned()
     }
 }
 

@@ -1,6 +1,7 @@
 //! API Gateway's HTTP API: its events in payload format 2.0, and its reading of the answer.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::Invocation;
 use common::clock;
+use common::error::{Doing, Error, Result};
 
 /// What is escaped in a path: all but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -18,6 +20,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 pub struct Request {
     method: String,
     route: String,
+    path: Option<String>,
     path_parameters: BTreeMap<String, String>,
     raw_query: String,
     headers: BTreeMap<String, String>,
@@ -33,6 +36,7 @@ impl Request {
         Self {
             method: method.to_owned(),
             route: route.to_owned(),
+            path: None,
             path_parameters: BTreeMap::new(),
             raw_query: String::new(),
             headers: BTreeMap::from([("host".to_owned(), "api.example.test".to_owned())]),
@@ -48,6 +52,12 @@ impl Request {
     pub fn path_parameter(mut self, name: &str, value: &str) -> Self {
         self.path_parameters.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    /// The path as typed by the client; made of the route and its parameters otherwise.
+    #[must_use]
+    pub fn path(self, raw: &str) -> Self {
+        Self { path: Some(raw.to_owned()), ..self }
     }
 
     /// What follows the `?`, as typed by the client.
@@ -114,12 +124,16 @@ impl Request {
         (&self.method, &self.route)
     }
 
+    fn path_of_the_route(&self) -> String {
+        self.path_parameters.iter().fold(self.route.clone(), |path, (name, value)| {
+            path.replace(&format!("{{{name}}}"), &utf8_percent_encode(value, RESERVED).to_string())
+        })
+    }
+
     /// The event, to be changed or sent.
     pub fn event(&self) -> Value {
         let now = clock::now();
-        let path = self.path_parameters.iter().fold(self.route.clone(), |path, (name, value)| {
-            path.replace(&format!("{{{name}}}"), &utf8_percent_encode(value, RESERVED).to_string())
-        });
+        let path = self.path.clone().unwrap_or_else(|| self.path_of_the_route());
         let mut headers = self.headers.clone();
         headers.entry("user-agent".to_owned()).or_insert_with(|| self.user_agent.clone());
         let text = self.body.as_ref().map(|body| std::str::from_utf8(body));
@@ -188,16 +202,20 @@ pub struct Response {
     pub text: String,
     /// The body as JSON; null when it is not.
     pub json: Value,
-    pub after: std::time::Duration,
+    pub after: Duration,
 }
 
 impl Response {
     /// Reads the outcome of an invocation.
     pub fn of(invocation: Invocation) -> Self {
         let after = invocation.response_after;
-        let mut value = invocation.value();
+        Self::read(invocation.value(), after).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Reads what a function has returned.
+    pub fn read(mut value: Value, after: Duration) -> Result<Self> {
         let status = value["statusCode"].as_u64().and_then(|status| u16::try_from(status).ok());
-        let status = status.unwrap_or_else(|| panic!("not an answer for API Gateway: {value}"));
+        let status = status.ok_or_else(|| Error::new(format!("not an answer for API Gateway: {value}")))?;
         let mut headers = BTreeMap::new();
         for (name, header) in value["headers"].as_object().into_iter().flatten() {
             headers.insert(name.to_lowercase(), header.as_str().unwrap_or_default().to_owned());
@@ -205,18 +223,17 @@ impl Response {
         let body = match value["body"].take() {
             Value::Null => String::new(),
             Value::String(body) => body,
-            other => panic!("the body is not a string: {other}"),
+            other => return Err(Error::new(format!("the body is not a string: {other}"))),
         };
         let text = match value["isBase64Encoded"].as_bool() {
             Some(true) => {
-                let bytes =
-                    STANDARD.decode(&body).unwrap_or_else(|error| panic!("the body is not base64: {error}"));
+                let bytes = STANDARD.decode(&body).doing(|| "the body is not base64".to_owned())?;
                 String::from_utf8_lossy(&bytes).into_owned()
             }
             _ => body,
         };
         let json = serde_json::from_str(&text).unwrap_or_default();
-        Self { status, headers, text, json, after }
+        Ok(Self { status, headers, text, json, after })
     }
 
     /// A header, by its name in lower case.

@@ -4,6 +4,7 @@
 
 pub mod emulator;
 pub mod endpoints;
+pub mod front;
 pub mod function_variables;
 pub mod guard;
 pub mod postgres;

@@ -16,13 +16,23 @@ use crate::listener::{ANY, Listener};
 
 pub type Reply = Response<Full<Bytes>>;
 
-/// A server on a free port of the loopback interface. Dropping it closes it and all its connections.
+/// A server, on a free port of the loopback interface unless told otherwise. Dropping it closes it and all its connections.
 #[derive(Debug)]
 pub struct Server(Listener);
 
 impl Server {
     /// Starts it. A handler that returns an error cuts the connection without an answer.
     pub async fn start<H, F, E>(handle: H) -> Result<Self>
+    where
+        H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+        F: Future<Output = std::result::Result<Reply, E>> + Send + 'static,
+        E: Into<Box<dyn StdError + Send + Sync>> + 'static,
+    {
+        Self::start_at(ANY, handle).await
+    }
+
+    /// Starts it at an address.
+    pub async fn start_at<H, F, E>(address: SocketAddr, handle: H) -> Result<Self>
     where
         H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
         F: Future<Output = std::result::Result<Reply, E>> + Send + 'static,
@@ -38,7 +48,7 @@ impl Server {
                 let _ = http.serve_connection(TokioIo::new(stream), service).await;
             }
         };
-        Listener::start(ANY, serve).await.map(Self)
+        Listener::start(address, serve).await.map(Self)
     }
 
     pub fn address(&self) -> SocketAddr {

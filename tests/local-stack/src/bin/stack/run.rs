@@ -11,6 +11,9 @@ use common::listener::Listener;
 use common::{Error, Result};
 use local_stack::emulator::Emulator;
 use local_stack::endpoints::AUDITING;
+use local_stack::front::authorizer::Authorizer;
+use local_stack::front::cors::Cors;
+use local_stack::front::{Explorer, Front, Gateway};
 use local_stack::function_variables::{FunctionVariables, database_urls};
 use local_stack::postgres::{self, Options, Server, Stop};
 use local_stack::tokens::{AUDIENCE, ISSUER, Keys};
@@ -52,6 +55,7 @@ struct Parts {
     postgres: Option<Server>,
     logs: Option<Emulator>,
     functions: Option<Functions>,
+    front: Option<Front>,
     follow: Option<Follow>,
     forwards: Vec<Listener>,
 }
@@ -78,7 +82,8 @@ impl Parts {
         let event =
             std::fs::read_to_string(&tick_file).doing(|| format!("cannot read {}", tick_file.display()))?;
         let database_url = self.start_servers(settings, files).await?;
-        let keys = Keys::generate();
+        // API Gateway's authorizer accepts RSA signatures only.
+        let keys = Keys::for_algorithm("RS256");
         let endpoint = self.logs.as_ref().map(|logs| logs.endpoint().to_owned()).unwrap_or_default();
 
         say("starting the functions");
@@ -107,11 +112,18 @@ impl Parts {
             }),
         };
         self.forward(settings.containers).await?;
-        self.functions = Some(Functions::start(settings.port, &env, files.folder()).await?);
+        let functions = self.functions.insert(Functions::start(&env, files.folder()).await?);
+        let url = functions.url().to_owned();
 
         let admin = keys.token().expires_in(chrono::Duration::hours(12));
         let second_admin = admin.clone().user("admin-2").claim("email", "second-admin@example.test").sign();
         let (admin, user) = (admin.sign(), admin.user("user-1").groups(&[]).sign());
+        let gateway = Gateway {
+            cors: Cors::allowing(settings.cors_allowed_origins.clone()),
+            authorizer: settings.gateway_authorizer.then(|| Authorizer::of(&keys)),
+        };
+        let explorer = Explorer::signed_in(admin.clone())?;
+        self.front = Some(Front::start(settings.port, url, gateway, explorer).await?);
         let ended = ended(&mut self.postgres, &mut self.logs, &mut self.functions);
         tokio::select! {
             ready = make_ready(address, &database_url, &admin) => ready?,
@@ -184,6 +196,9 @@ impl Parts {
 
     /// In the order in which they need each other; shows what the functions still sent.
     async fn stop(self) {
+        if let Some(front) = self.front {
+            front.stop().await;
+        }
         if let Some(functions) = self.functions {
             functions.stop().await;
         }

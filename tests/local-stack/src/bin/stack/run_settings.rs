@@ -13,6 +13,10 @@ pub struct Settings {
     pub database_url: Option<String>,
     /// Where containers reach this machine, unless they reach its loopback device.
     pub containers: Option<IpAddr>,
+    /// Web origins whose pages may call the API.
+    pub cors_allowed_origins: Vec<String>,
+    /// Whether tokens are verified before the functions too.
+    pub gateway_authorizer: bool,
 }
 
 impl Settings {
@@ -38,7 +42,33 @@ impl Settings {
             tick: Duration::from_secs(tick),
             database_url: settings::get("DATABASE_URL"),
             containers: containers.transpose()?,
+            cors_allowed_origins: origins()?,
+            gateway_authorizer: gateway_authorizer()?,
         })
+    }
+}
+
+/// What the template's parameter CorsAllowedOrigins may be.
+fn origins() -> Result<Vec<String>> {
+    let text = settings::get("CORS_ALLOWED_ORIGINS").unwrap_or_default();
+    let origins: Vec<String> = text.split(',').filter(|_| !text.is_empty()).map(str::to_owned).collect();
+    let is_origin = |origin: &String| {
+        let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        host.is_some_and(|host| !host.is_empty() && !host.contains(['/', ' ']))
+    };
+    if origins.iter().all(is_origin) {
+        return Ok(origins);
+    }
+    Err(Error::new(format!(
+        "CORS_ALLOWED_ORIGINS is {text}: it must be origins such as http://localhost:5173, separated by commas"
+    )))
+}
+
+fn gateway_authorizer() -> Result<bool> {
+    match settings::get("GATEWAY_AUTHORIZER").as_deref() {
+        None | Some("off") => Ok(false),
+        Some("on") => Ok(true),
+        Some(text) => Err(Error::new(format!("GATEWAY_AUTHORIZER is {text}: it must be on or off"))),
     }
 }
 

@@ -1,6 +1,6 @@
-//! The functions behind HTTP: `cargo lambda watch` in front of the binaries that `make run` has built.
+//! The functions behind Lambda's invoke API: `cargo lambda watch` in front of the binaries that `make run` has built.
 //!
-//! The server hands requests out and starts no functions (`--only-lambda-apis`): left to itself it runs each with
+//! The server hands events out and starts no functions (`--only-lambda-apis`): left to itself it runs each with
 //! `cargo run`, which waits for any other build in this clone, lets functions inherit its environment, and keeps silent
 //! about one that was killed. Its `--timeout` must not be used: it also ends a function's wait for its next event.
 
@@ -16,27 +16,26 @@ use lambda_stand_in::{binary, lambda_variables};
 use local_stack::endpoints::FUNCTIONS;
 use local_stack::function_variables::FunctionVariables;
 use local_stack::guard::{Guarded, Spec};
-use serde_json::{Value, json};
+use local_stack::postgres::free_port;
+use serde_json::Value;
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 
-/// How long anything may take that is asked of a function here.
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// The function that the server hands requests to which none of the routes fits. Nobody would ever answer them.
-const NO_ROUTE: &str = "_";
+/// How long anything may take that is asked of a function here; a tick may wait for a minute for what comes due.
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// The running server and the functions behind it.
 pub struct Functions {
     server: Guarded,
     functions: Vec<Guarded>,
-    no_route: JoinHandle<()>,
+    url: String,
 }
 
 impl Functions {
-    /// Starts the server on `port`, and once it listens the functions, each with its variables and nothing of our own
-    /// environment.
-    pub async fn start(port: u16, env: &FunctionVariables, folder: &Path) -> Result<Self> {
+    /// Starts the server on a free port, and once it listens the functions, each with its variables and nothing of our
+    /// own environment.
+    pub async fn start(env: &FunctionVariables, folder: &Path) -> Result<Self> {
+        let port = free_port()?;
+        let url = format!("http://127.0.0.1:{port}");
         let mut server = Guarded::start(server(port, folder)?)?;
         let listens = async || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok();
         server.until(LIMIT, listens).await?;
@@ -45,7 +44,7 @@ impl Functions {
         let _ = std::fs::remove_file(&log);
         let functions = FUNCTIONS.map(|name| -> Result<Guarded> {
             // The address that the server gives to functions which it starts itself.
-            let mut variables = lambda_variables(name, &format!("http://127.0.0.1:{port}/.rt/{name}"));
+            let mut variables = lambda_variables(name, &format!("{url}/.rt/{name}"));
             variables.extend(env.of(name));
             Guarded::start(Spec {
                 what: format!("the function {name}"),
@@ -59,8 +58,12 @@ impl Functions {
                 user: None,
             })
         });
-        let no_route = common::background::spawn(answer_no_route(port));
-        Ok(Self { server, functions: functions.into_iter().collect::<Result<_>>()?, no_route })
+        Ok(Self { server, functions: functions.into_iter().collect::<Result<_>>()?, url })
+    }
+
+    /// Where they can be invoked.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Waits until the server or one of the functions ends by itself. Cancel-safe.
@@ -76,7 +79,6 @@ impl Functions {
 
     /// Stops the functions and the server.
     pub async fn stop(self) {
-        self.no_route.abort();
         for function in self.functions {
             function.stop().await;
         }
@@ -84,50 +86,18 @@ impl Functions {
     }
 }
 
-/// Answers what no route fits as API Gateway does.
-async fn answer_no_route(port: u16) {
-    let runtime = format!("http://127.0.0.1:{port}/.rt/{NO_ROUTE}/2018-06-01/runtime/invocation");
-    let response = json!({
-        "statusCode": 404,
-        "headers": {"content-type": "application/json"},
-        "body": json!({"message": "Not Found"}).to_string(),
-        "isBase64Encoded": false,
-        "cookies": [],
-    });
-    loop {
-        // It waits there until there is one.
-        let next =
-            http::send(Method::GET, &format!("{runtime}/next"), &[], "", Duration::from_secs(3600)).await;
-        let id = next.ok().and_then(|answer| {
-            answer
-                .headers
-                .get("lambda-runtime-aws-request-id")
-                .and_then(|id| id.to_str().ok())
-                .map(str::to_owned)
-        });
-        let Some(id) = id else {
-            // The server is starting or ending.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let url = format!("{runtime}/{id}/response");
-        // Whoever asked may have gone; the next one is still there.
-        let _ = http::send(Method::POST, &url, &[], response.to_string(), LIMIT).await;
-    }
-}
-
 fn server(port: u16, folder: &Path) -> Result<Spec> {
     let log = folder.join("watch.log");
     let _ = std::fs::remove_file(&log);
     let port = port.to_string();
-    let args =
-        ["lambda", "watch", "--only-lambda-apis", "--invoke-address", "127.0.0.1", "--invoke-port", &port];
-    // It asks cargo for the workspace, where it finds the routes.
+    let mut args = vec!["lambda", "watch", "--only-lambda-apis", "--disable-cors"];
+    args.extend(["--invoke-address", "127.0.0.1", "--invoke-port", &port]);
+    // It asks cargo for the workspace.
     let of_cargo = |name: &str| name == "HOME" || name.starts_with("CARGO") || name.starts_with("RUST");
     Ok(Spec {
         what: "cargo lambda watch".to_owned(),
         program: settings::tool("cargo-lambda")?,
-        args: args.map(str::to_owned).to_vec(),
+        args: args.into_iter().map(str::to_owned).collect(),
         env: settings::all().filter(|(name, _)| of_cargo(name)).collect(),
         cwd: settings::workspace(),
         stop_with: "TERM",

@@ -25,6 +25,7 @@ pub fn text(
     format!(
         r#"
 The flag schedule service is ready at {url}
+Its API can be tried in a browser, signed in as an admin: {url}/docs
 Due schedules are applied every {every} s. Logs of the functions: {logs}
 {containers}Admin token, valid for twelve hours: {token}
 
