@@ -13,6 +13,7 @@ use serde_json::Value;
 pub async fn handle(app: &ProcessorApp, event: LambdaEvent<Value>) -> Result<TickReport, TickError> {
     let deadline = deadline_of(event.context.deadline);
     let report = app.processor.tick(&event.context.request_id, deadline).await?;
+    report.log(&event.context.request_id);
     // Under the deployed function's name, so that two stacks in one account have separate metrics.
     metrics::print(&metrics::line(&report, &event.context.env_config.function_name, app.now()));
     Ok(report)
