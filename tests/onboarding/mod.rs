@@ -2,6 +2,7 @@
 //! local stack as it says of itself.
 
 mod blocks;
+mod make_verify;
 mod makefile;
 mod named_files;
 mod pasted_session;
