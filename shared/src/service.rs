@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::audit::AuditTrail;
 use crate::domain::admin::Caller;
-use crate::domain::audit_event::{EventDraft, EventId, EventType};
+use crate::domain::audit_event::{EventDraft, EventType};
 use crate::domain::flag::FlagAddress;
 use crate::domain::schedule::{Cancellation, NewSchedule, Schedule, ScheduleId};
 use crate::ports::schedules::{
@@ -44,7 +44,7 @@ impl ScheduleService {
         let event = EventDraft::of_admin(EventType::Created, caller);
         let id = ScheduleId::generate();
         Ok(match self.store.create(id, schedule, &event, &*self.audit).await? {
-            CreateOutcome::Created(stored) => Created::New(self.enqueue_event(event.id, *stored)),
+            CreateOutcome::Created(stored) => Created::New(self.record(caller, &event, *stored)),
             CreateOutcome::Replayed(schedule) => Created::Replayed(*schedule),
         })
     }
@@ -61,13 +61,21 @@ impl ScheduleService {
     ) -> Result<Schedule, ScheduleError> {
         let event = EventDraft::of_admin(EventType::Cancelled, caller);
         let stored = self.store.cancel(cancellation, &event, &*self.audit).await?;
-        Ok(self.enqueue_event(event.id, *stored))
+        Ok(self.record(caller, &event, *stored))
     }
 
-    /// Queues the event of a committed change for the delivery after the response.
-    fn enqueue_event(&self, event_id: EventId, stored: CommittedChange) -> Schedule {
+    /// Queues the event of a committed change for the delivery after the response. The log line is what a doubtful event
+    /// or row is compared with: with rights to the database or to the audit log group alone, nobody can write one.
+    fn record(&self, caller: &Caller, event: &EventDraft, stored: CommittedChange) -> Schedule {
+        tracing::info!(
+            request_id = caller.call.request_id,
+            event_type = event.event_type.as_str(),
+            schedule_id = %stored.schedule.id,
+            event_id = %event.id.0,
+            "the change was committed"
+        );
         match stored.route {
-            EventRoute::Outbox => self.audit.enqueue_outbox_event(event_id),
+            EventRoute::Outbox => self.audit.enqueue_outbox_event(event.id),
             EventRoute::Direct(event) => self.audit.enqueue_direct_events(vec![*event]),
         }
         stored.schedule

@@ -3,6 +3,7 @@
 mod accountability;
 mod budgets;
 mod cloudwatch_faults;
+mod function_log;
 mod large_backlog;
 mod lifecycle;
 mod outages;

@@ -99,3 +99,45 @@ fn there_is_a_valid_example_of_each_type() {
     let expected = flag_schedules::domain::audit_event::EventType::ALL.map(|event_type| event_type.as_str());
     assert_eq!(types, BTreeSet::from(expected));
 }
+
+/// Runs the one query in SQL, in PostgreSQL: Logs Insights quotes names in another way, and allows one level of subqueries.
+#[tokio::test]
+async fn a_change_that_is_in_no_event_shows_between_two_schedules() {
+    let query = blocks(&read("docs/audit-events.md"), "sql").remove(0);
+    assert_eq!(query.to_uppercase().matches("SELECT").count(), 2, "{query}");
+    assert!(!query.contains("WINDOW"), "{query}");
+    let database = harness::database::Database::migrated().await;
+    let client = database.connect().await;
+    client
+        .batch_execute(
+            r#"
+            create temporary table "/flag-schedules/audit" (
+                event_id text, event_type text default 'flag_schedule.applied', occurred_at text,
+                environment text default 'production', flag_key text, schedule_id text,
+                "schedule.scheduled_at" text default '1', "schedule.created_at" text default '1',
+                "change.before.enabled" boolean, "change.after.enabled" boolean,
+                "change.before.rollout_percentage" integer, "change.after.rollout_percentage" integer
+            );
+            insert into "/flag-schedules/audit" (event_id, occurred_at, flag_key, schedule_id, "change.before.enabled",
+                "change.after.enabled", "change.before.rollout_percentage", "change.after.rollout_percentage")
+            values
+                ('1', '01', 'a', 's1', false, true, 0, 10),
+                ('1', '01', 'a', 's1', false, true, 0, 10),
+                ('2', '02', 'a', 's2', true, true, 10, 20),
+                ('3', '03', 'a', 's3', true, true, 50, 60),
+                ('4', '04', 'a', 's4', false, true, 60, 70),
+                ('4', '04', 'a', 's4', false, true, 60, 70),
+                ('5', '05', 'a', 's5', true, true, 70, 80),
+                ('6', '01', 'b', 's6', true, false, 30, 30);
+            insert into "/flag-schedules/audit" (event_id, event_type, occurred_at, flag_key, schedule_id)
+            values ('7', 'flag_schedule.cancelled', '04', 'a', 's7');
+            "#,
+        )
+        .await
+        .unwrap();
+
+    let found = client.query(&query.replace('`', "\""), &[]).await.unwrap();
+
+    let found: Vec<String> = found.iter().map(|row| row.get("schedule_id")).collect();
+    assert_eq!(found, ["s3", "s4"], "{query}");
+}

@@ -63,7 +63,8 @@ fn the_audit_group_is_protected_indexed_and_kept_as_the_parameters_say() {
     // A limit of days deletes events: only who asks for one gets it.
     assert_eq!(usual.get("RetentionInDays"), None);
     assert_eq!(usual.get("KmsKeyId"), None);
-    let indexed = json!([{"Fields": ["event_id", "flag_key", "schedule_id", "actor.user_id"]}]);
+    let indexed =
+        json!([{"Fields": ["event_id", "flag_key", "schedule_id", "actor.user_id", "schedule.created_by"]}]);
     assert_eq!(usual["FieldIndexPolicies"], indexed);
     assert_eq!(changed["DeletionProtectionEnabled"], "false");
     assert_eq!(changed["RetentionInDays"], 3653.to_string());

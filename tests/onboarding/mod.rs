@@ -5,6 +5,7 @@ pub mod blocks;
 mod browser;
 mod explorer_in_browser;
 mod local_gateway;
+mod make_verify;
 mod makefile;
 mod named_files;
 mod pasted_session;

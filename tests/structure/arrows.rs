@@ -40,7 +40,7 @@ const PARTS: &[Part] = &[
         modules: &["domain", "error", "ports"],
         crates: Crates::Only(&["async_trait", "serde_json", "tracing"]),
     },
-    Part { name: "service", modules: &["audit", "domain", "ports"], crates: Crates::Only(&[]) },
+    Part { name: "service", modules: &["audit", "domain", "ports"], crates: Crates::Only(&["tracing"]) },
     Part {
         name: "processor",
         modules: &["audit", "domain", "error", "ports"],

@@ -1,9 +1,12 @@
 //! What somebody with every right to the database or the log did, one thing at a time.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::trail_world::{FLAG, World, turn_on_in, wait_until_due};
+use crate::support::text;
 
 /// The findings without the counts.
 fn found(result: &Value) -> Value {
@@ -12,6 +15,15 @@ fn found(result: &Value) -> Value {
         assert_eq!(result[format!("{list}_count")].as_u64(), count.map(|count| count as u64), "{result:#}");
     }
     json!({"missing": result["missing"], "unknown": result["unknown"], "different": result["different"]})
+}
+
+/// What is reported of an event that contradicts its row.
+fn different(event: &Value, fields: &[&str], row_status: &str) -> Value {
+    json!({
+        "schedule_id": event["schedule_id"], "event_type": event["event_type"], "event_id": event["event_id"],
+        "occurred_at": event["occurred_at"], "flag_key": FLAG, "environment": "production",
+        "fields": fields, "row_status": row_status,
+    })
 }
 
 #[tokio::test]
@@ -29,10 +41,7 @@ async fn a_schedule_that_was_applied_twice_is_reported() {
     let expected = json!({
         "missing": [],
         "unknown": [],
-        "different": [{
-            "schedule_id": id, "event_type": "flag_schedule.applied", "event_id": first["event_id"],
-            "fields": ["lateness_ms", "occurred_at"],
-        }],
+        "different": [different(&first, &["lateness_ms", "occurred_at"], "applied")],
     });
     assert_eq!(found(&result), expected, "{result:#}");
 }
@@ -47,11 +56,8 @@ async fn a_schedule_that_was_set_back_contradicts_its_event() {
 
     let result = world.verify().await;
 
-    let event_id = &world.event(&id, "applied")["event_id"];
-    let different = json!([{
-        "schedule_id": id, "event_type": "flag_schedule.applied", "event_id": event_id, "fields": ["event_type"],
-    }]);
-    assert_eq!(found(&result), json!({"missing": [], "unknown": [], "different": different}), "{result:#}");
+    let different = different(&world.event(&id, "applied"), &["event_type"], "pending");
+    assert_eq!(found(&result), json!({"missing": [], "unknown": [], "different": [different]}), "{result:#}");
 }
 
 #[tokio::test]
@@ -100,11 +106,50 @@ async fn forged_events_are_unknown_or_different() {
         reasons.contains(&&json!("no_schedule")) && reasons.contains(&&json!("second_event")),
         "{result:#}"
     );
-    let different = json!([{
-        "schedule_id": id, "event_type": "flag_schedule.created", "event_id": honest["event_id"],
-        "fields": ["actor.user_id"],
-    }]);
-    assert_eq!(result["different"], different, "{result:#}");
+    assert_eq!(result["different"], json!([different(&honest, &["actor.user_id"], "pending")]), "{result:#}");
+    for unknown in result["unknown"].as_array().into_iter().flatten() {
+        let facts = (&unknown["flag_key"], &unknown["environment"], &unknown["occurred_at"]);
+        assert_eq!(facts, (&json!(FLAG), &json!("production"), &honest["occurred_at"]), "{result:#}");
+    }
+    let function = world.api.function("verify-trail").await;
+    for (name, value) in [("reason", "no_schedule"), ("reason", "second_event"), ("fields", "actor.user_id")]
+    {
+        let parse = |line: &str| serde_json::from_str::<Value>(line).unwrap_or_default();
+        let line = function.wait_for_log(|line| parse(line)[name] == value, Duration::from_secs(10)).await;
+        let line = parse(&line);
+        assert_eq!((&line["level"], &line["flag_key"]), (&json!("ERROR"), &json!(FLAG)), "{line:#}");
+    }
+}
+
+/// The row and its event agree, so nothing is missing: the other event is the forged one.
+#[tokio::test]
+async fn a_forged_cancellation_of_an_applied_schedule_differs_from_a_row_that_was_set_to_cancelled() {
+    let world = World::start().await;
+    let (forged, altered) = (world.create(&turn_on_in(1)).await, world.create(&turn_on_in(1)).await);
+    wait_until_due().await;
+    world.api.tick().await.value();
+    let mut cancellation = world.event(&forged, "created");
+    cancellation["event_type"] = json!("flag_schedule.cancelled");
+    cancellation["event_id"] = json!(Uuid::now_v7());
+    cancellation["cancel_reason"] = Value::Null;
+    world.forge(&cancellation).await;
+    let cancel = "update feature_flag_schedules
+        set status = 'cancelled', cancelled_by = 'ben', cancelled_at = now(), applied_at = null";
+    world.sql(&format!("{cancel} where id = '{altered}'")).await;
+
+    let result = world.verify().await;
+
+    let mut expected = [
+        different(&cancellation, &["event_type"], "applied"),
+        different(&world.event(&altered, "applied"), &["event_type"], "cancelled"),
+    ];
+    let mut found = result["different"].as_array().cloned().unwrap_or_default();
+    for list in [&mut expected[..], &mut found[..]] {
+        list.sort_by_key(|different| text(different, "row_status").to_owned());
+    }
+    assert_eq!(found, expected, "{result:#}");
+    assert_eq!((&result["missing_count"], &result["unknown_count"]), (&json!(1), &json!(0)), "{result:#}");
+    assert_eq!(result["missing"][0]["schedule_id"], altered, "{result:#}");
 }
 
 #[tokio::test]

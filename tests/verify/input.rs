@@ -89,6 +89,9 @@ async fn a_log_that_may_not_be_read_fails_the_run() {
     assert!(error.message.contains("AccessDenied"), "{error:?}");
     let logs = world.api.function("verify-trail").await.logs();
     assert!(logs.iter().any(|line| line.contains(r#""TrailComplete":0"#)), "{logs:#?}");
+    // By the name that the runbook has.
+    let is_told = |line: &str| line.contains(r#""level":"ERROR""#) && line.contains("TrailUnreadable");
+    world.api.function("verify-trail").await.wait_for_log(is_told, Duration::from_secs(10)).await;
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ pub async fn handle(app: &ProcessorApp, event: LambdaEvent<Value>) -> Result<Tic
     let trigger_delay_ms = trigger_delay_ms(event.payload["time"].as_str(), app.now());
     let mut report = app.processor.tick(&event.context.request_id, deadline).await?;
     report.trigger_delay_ms = trigger_delay_ms;
+    report.log(&event.context.request_id);
     // Under the deployed function's name, so that two stacks in one account have separate metrics.
     metrics::print(&metrics::line(&report, &event.context.env_config.function_name, app.now()));
     Ok(report)

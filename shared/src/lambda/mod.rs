@@ -102,7 +102,9 @@ where
     T: Serialize,
     E: Into<Diagnostic> + Debug,
 {
-    run(Runtime::new(service_fn(|event| handler(event)))).await
+    // The runtime logs an error as `Debug` shows it: as a diagnostic, with its documented name.
+    let handle = |event| handler(event).map(|result| result.map_err(Into::<Diagnostic>::into));
+    run(Runtime::new(service_fn(handle))).await
 }
 
 async fn run<S>(runtime: Runtime<S>) -> Result<(), Error>

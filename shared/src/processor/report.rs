@@ -59,6 +59,15 @@ impl TickReport {
             + self.failed_rejected_by_database
     }
 
+    /// Logs a tick that ended schedules, with the id that their events have in `request.request_id`. Not a line for each of
+    /// them: a tick may end a hundred thousand.
+    pub fn log(&self, request_id: &str) {
+        if self.ended() > 0 {
+            let (applied, failed) = (self.applied, self.failed());
+            tracing::info!(request_id, applied, failed, "the tick ended schedules");
+        }
+    }
+
     /// Without the time spent waiting.
     #[must_use]
     pub fn working_ms(&self) -> u64 {

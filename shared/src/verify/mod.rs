@@ -30,5 +30,5 @@ mod tests;
 mod verifier;
 pub mod window;
 
-pub use report::{Different, Findings, Missing, Reason, Unknown, Verification};
+pub use report::{Different, EventFacts, Findings, Missing, Reason, Unknown, Verification};
 pub use verifier::{Verifier, VerifyError};

@@ -6,14 +6,16 @@ use serde_json::Value;
 use super::event::TrailEvent;
 use crate::domain::audit_event::{EventId, EventType};
 use crate::domain::flag::{Environment, FlagKey};
-use crate::domain::schedule::ScheduleId;
+use crate::domain::schedule::{Schedule, ScheduleId, StoredStatus};
 use crate::domain::time::Timestamp;
 use crate::domain::time_range::TimeRange;
 
 /// Most findings of a kind that are listed; all are counted.
 pub(super) const MAX_LISTED: usize = 1_000;
-/// Longest text that is copied from an event that cannot be read, in characters.
+/// Longest text that is copied from an event, in characters: a forged one may hold anything.
 const MAX_TEXT: usize = 100;
+/// Most fields that are listed of an event; an honest one has fewer.
+const MAX_FIELDS: usize = 30;
 
 #[derive(Debug, Serialize)]
 pub struct Verification {
@@ -61,7 +63,17 @@ pub struct Unknown {
     pub schedule_id: Option<String>,
     pub event_type: Option<String>,
     pub event_id: Option<String>,
+    #[serde(flatten)]
+    pub facts: EventFacts,
     pub reason: Reason,
+}
+
+/// What else a finding repeats of its event, as far as it can be read: enough to know the flag without a query.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct EventFacts {
+    pub occurred_at: Option<String>,
+    pub flag_key: Option<String>,
+    pub environment: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -81,8 +93,54 @@ pub struct Different {
     pub schedule_id: ScheduleId,
     pub event_type: EventType,
     pub event_id: EventId,
+    #[serde(flatten)]
+    pub facts: EventFacts,
     /// In the event's names.
     pub fields: Vec<String>,
+    /// What the row says now.
+    pub row_status: Option<String>,
+}
+
+impl Reason {
+    /// As in the result.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::NoSchedule => "no_schedule",
+            Self::SecondEvent => "second_event",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+impl EventFacts {
+    fn read<'a>(field: impl Fn(&str) -> Option<&'a Value>) -> Self {
+        let text = |name: &str| field(name).and_then(Value::as_str).map(shortened);
+        Self {
+            occurred_at: text("occurred_at"),
+            flag_key: text("flag_key"),
+            environment: text("environment"),
+        }
+    }
+
+    fn of(event: &TrailEvent) -> Self {
+        Self::read(|name| event.known.get(name))
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(MAX_TEXT).collect()
+}
+
+impl Different {
+    pub(super) fn new(event: &TrailEvent, row: &Schedule, fields: &[String]) -> Self {
+        let fields = fields.iter().take(MAX_FIELDS).map(|field| shortened(field)).collect();
+        let row_status = match &row.status {
+            StoredStatus::Known(status) => Some(status.as_str().to_owned()),
+            StoredStatus::Foreign(status) => status.as_deref().map(shortened),
+        };
+        let TrailEvent { schedule_id, event_type, event_id, .. } = *event;
+        Self { schedule_id, event_type, event_id, facts: EventFacts::of(event), fields, row_status }
+    }
 }
 
 impl Unknown {
@@ -91,6 +149,7 @@ impl Unknown {
             schedule_id: Some(event.schedule_id.to_string()),
             event_type: Some(event.event_type.as_str().to_owned()),
             event_id: Some(event.event_id.0.to_string()),
+            facts: EventFacts::of(event),
             reason,
         }
     }
@@ -98,11 +157,12 @@ impl Unknown {
     /// As far as it can be read.
     pub(super) fn unreadable(message: &str) -> Self {
         let value: Value = serde_json::from_str(message).unwrap_or_default();
-        let text = |name: &str| value[name].as_str().map(|text| text.chars().take(MAX_TEXT).collect());
+        let text = |name: &str| value[name].as_str().map(shortened);
         Self {
             schedule_id: text("schedule_id"),
             event_type: text("event_type"),
             event_id: text("event_id"),
+            facts: EventFacts::read(|name| value.get(name)),
             reason: Reason::Unreadable,
         }
     }
@@ -151,16 +211,42 @@ impl Verification {
 
     /// Logs what is listed, so that the findings of a scheduled run can be read.
     pub fn log(&self) {
-        for Missing { schedule_id, event_type, occurred_at, .. } in &self.findings.missing {
+        for Missing { schedule_id, event_type, occurred_at, flag_key, environment } in &self.findings.missing
+        {
             let event_type = event_type.as_str();
-            tracing::error!(%schedule_id, event_type, %occurred_at, "a transition has no audit event");
+            let (flag_key, environment) = (flag_key.as_str(), environment.as_str());
+            tracing::error!(%schedule_id, event_type, %occurred_at, flag_key, environment, "a transition has no audit event");
         }
-        for Unknown { schedule_id, event_type, event_id, reason } in &self.findings.unknown {
-            tracing::error!(schedule_id, event_type, event_id, ?reason, "an audit event has no transition");
+        for Unknown { schedule_id, event_type, event_id, facts, reason } in &self.findings.unknown {
+            let EventFacts { occurred_at, flag_key, environment } = facts;
+            let reason = reason.as_str();
+            tracing::error!(
+                schedule_id,
+                event_type,
+                event_id,
+                occurred_at,
+                flag_key,
+                environment,
+                reason,
+                "an audit event has no transition"
+            );
         }
-        for Different { schedule_id, event_type, event_id, fields } in &self.findings.different {
-            let (event_type, event_id) = (event_type.as_str(), event_id.0);
-            tracing::error!(%schedule_id, event_type, %event_id, ?fields, "an audit event contradicts its schedule");
+        for Different { schedule_id, event_type, event_id, facts, fields, row_status } in
+            &self.findings.different
+        {
+            let EventFacts { occurred_at, flag_key, environment } = facts;
+            let (event_type, event_id, fields) = (event_type.as_str(), event_id.0, fields.join(", "));
+            tracing::error!(
+                %schedule_id,
+                event_type,
+                %event_id,
+                occurred_at,
+                flag_key,
+                environment,
+                fields,
+                row_status,
+                "an audit event contradicts its schedule"
+            );
         }
     }
 }

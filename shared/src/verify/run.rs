@@ -235,8 +235,7 @@ impl<'a> Run<'a> {
             return;
         }
         slice.contradict(event.key());
-        let TrailEvent { schedule_id, event_type, event_id, .. } = *event;
-        let different = Different { schedule_id, event_type, event_id, fields };
+        let different = Different::new(event, row, &fields);
         self.report(message, findings, |findings| findings.add_different(different));
     }
 

@@ -196,3 +196,23 @@ fn lists_are_bounded_and_counts_are_not() {
     assert_eq!((findings.missing_count, findings.missing.len()), (1_200, 1_000));
     assert_eq!((findings.unknown_count, findings.different_count), (0, 0));
 }
+
+#[test]
+fn what_a_forged_event_makes_a_finding_say_is_bounded() {
+    let mut memory = honest(&[one(None)]);
+    let (at, message) = memory.log[0].clone();
+    let mut forged: serde_json::Value = serde_json::from_str(&message).unwrap();
+    forged["flag_key"] = "k".repeat(10_000).into();
+    for n in 0..100 {
+        forged[format!("{n:03}{}", "x".repeat(10_000))] = n.into();
+    }
+    memory.log.push((at, forged.to_string()));
+
+    let findings = verify(memory).findings;
+
+    assert_eq!(findings.different_count, 1);
+    let different = &findings.different[0];
+    assert_eq!(different.facts.flag_key, Some("k".repeat(100)));
+    assert_eq!(different.fields.len(), 30);
+    assert!(different.fields.iter().all(|field| field.len() <= 100), "{:?}", different.fields);
+}

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::super::report::{Different, Findings, Missing, Reason, Unknown};
+use super::super::report::{Different, EventFacts, Findings, Missing, Reason, Unknown};
 use super::history::{Delivery, HOUR_MS, Story, event, row, story};
 use super::memory::Memory;
 use super::{honest, start, verify};
@@ -145,16 +145,20 @@ impl World {
             schedule_id: text("schedule_id"),
             event_type: text("event_type"),
             event_id: text("event_id"),
+            facts: facts(event),
             reason,
         });
     }
 
-    fn expect_different(&mut self, event: &Value, fields: &[&str]) {
+    fn expect_different(&mut self, event: &Value, row: &Schedule, fields: &[&str]) {
+        let status = serde_json::to_value(&row.status).unwrap();
         self.expected.add_different(Different {
             schedule_id: serde_json::from_value(event["schedule_id"].clone()).unwrap(),
             event_type: serde_json::from_value(event["event_type"].clone()).unwrap(),
             event_id: serde_json::from_value(event["event_id"].clone()).unwrap(),
+            facts: facts(event),
             fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+            row_status: status.as_str().map(str::to_owned),
         });
     }
 
@@ -226,7 +230,7 @@ impl World {
                 kept.remove(at);
                 self.memory.log.push((Self::at(&events[at]), altered.to_string()));
                 if altered != events[at] {
-                    self.expect_different(&altered, &fields);
+                    self.expect_different(&altered, &row, &fields);
                 }
             }
             Manipulation::Garbage(text) => {
@@ -244,7 +248,7 @@ impl World {
                 for (event, event_type) in events.iter().zip(&types) {
                     let fields = fields(*event_type);
                     if !fields.is_empty() {
-                        self.expect_different(event, &fields);
+                        self.expect_different(event, &row, &fields);
                     }
                 }
             }
@@ -263,10 +267,10 @@ impl World {
                         if World::at(&events[1]) != cancelled_at {
                             fields.push("occurred_at");
                         }
-                        self.expect_different(&events[1], &fields);
+                        self.expect_different(&events[1], &row, &fields);
                     }
                     Some(_) => {
-                        self.expect_different(&events[1], &["event_type"]);
+                        self.expect_different(&events[1], &row, &["event_type"]);
                         self.expect_missing(&row, EventType::Cancelled, cancelled_at);
                     }
                     None => self.expect_missing(&row, EventType::Cancelled, cancelled_at),
@@ -279,15 +283,24 @@ impl World {
                 kept.push(serde_json::to_value(event(&row, EventType::Applied)).unwrap());
                 match story.end {
                     Some(EventType::Applied) => {
-                        self.expect_different(&events[1], &["lateness_ms", "occurred_at"]);
+                        self.expect_different(&events[1], &row, &["lateness_ms", "occurred_at"]);
                     }
-                    Some(_) => self.expect_different(&events[1], &["event_type"]),
+                    Some(_) => self.expect_different(&events[1], &row, &["event_type"]),
                     None => {}
                 }
             }
         }
         kept.iter().for_each(|event| self.store(event));
         self.memory.rows.push(row);
+    }
+}
+
+fn facts(event: &Value) -> EventFacts {
+    let text = |name: &str| event[name].as_str().map(str::to_owned);
+    EventFacts {
+        occurred_at: text("occurred_at"),
+        flag_key: text("flag_key"),
+        environment: text("environment"),
     }
 }
 
