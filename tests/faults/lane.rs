@@ -55,6 +55,7 @@ impl Lane {
         let cloudwatch = CloudWatch::start().await;
         let direct = database.url_as("flag_schedules_api");
         let setup = Api::with().cloudwatch(&cloudwatch).database(database);
+        let setup = setup.env("schedule-processor", "TICK_WATCH", Some("planned"));
         let api = setup.as_roles(&interceptor.url()).start().await;
         let env = api.env("create-schedule").set("DATABASE_URL", direct);
         let writer = checked("create-schedule").env(env).refuse_extensions(500).start().await.unwrap();
@@ -71,13 +72,22 @@ impl Lane {
             Scenario::Cancel | Scenario::List | Scenario::Get | Scenario::ListAll | Scenario::Verify => {
                 format!("('a', now() + interval '1 hour', '{}')", r#"{"enabled": true}"#)
             }
-            Scenario::Tick | Scenario::TickAgain | Scenario::TickLocked => format!(
+            Scenario::Tick | Scenario::TickAgain | Scenario::TickLocked | Scenario::TickWaits => format!(
                 "('a', {due} - interval '2 seconds', '{}'), ('a', {due}, '{}'), ('b', {due}, '{}'), ('c', {due}, '{}')",
                 r#"{"enabled": true, "rollout_percentage": 10}"#,
                 r#"{"rollout_percentage": 40}"#,
                 r#"{"enabled": true}"#,
                 r#"{"color": "red"}"#
             ),
+        };
+        let rows = match scenario {
+            Scenario::TickWaits => {
+                format!(
+                    "{rows}, ('b', now() + interval '700 milliseconds', '{}')",
+                    r#"{"rollout_percentage": 70}"#
+                )
+            }
+            _ => rows,
         };
         let flags = format!(
             "insert into feature_flags (flag_key) select '{name}-' || f from unnest(array['a', 'b', 'c']) f"

@@ -36,12 +36,14 @@ pub enum Scenario {
     TickAgain,
     /// The same tick, when somebody holds every flag.
     TickLocked,
+    /// The same tick with one more schedule, which comes due while it waits.
+    TickWaits,
     /// A comparison of the trail with the database.
     Verify,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Create,
         Self::CreateAgain,
         Self::Cancel,
@@ -51,6 +53,7 @@ impl Scenario {
         Self::Tick,
         Self::TickAgain,
         Self::TickLocked,
+        Self::TickWaits,
         Self::Verify,
     ];
 
@@ -60,7 +63,7 @@ impl Scenario {
             Self::Create | Self::CreateAgain => "create-schedule",
             Self::Cancel => "cancel-schedule",
             Self::List | Self::Get | Self::ListAll => "list-schedules",
-            Self::Tick | Self::TickAgain | Self::TickLocked => "schedule-processor",
+            Self::Tick | Self::TickAgain | Self::TickLocked | Self::TickWaits => "schedule-processor",
             Self::Verify => "verify-trail",
         }
     }
@@ -73,13 +76,13 @@ impl Scenario {
             Self::ListAll => described(ALL_SCHEDULES),
             Self::Verify => lambda::binary("verify-trail").is_ok(),
             Self::Create | Self::CreateAgain | Self::Cancel | Self::List => true,
-            Self::Tick | Self::TickAgain | Self::TickLocked => true,
+            Self::Tick | Self::TickAgain | Self::TickLocked | Self::TickWaits => true,
         }
     }
 
     /// Whether it is a tick.
     pub fn is_tick(self) -> bool {
-        matches!(self, Self::Tick | Self::TickAgain | Self::TickLocked)
+        matches!(self, Self::Tick | Self::TickAgain | Self::TickLocked | Self::TickWaits)
     }
 
     /// Faults that belong to it.
@@ -129,7 +132,7 @@ impl Scenario {
                 faults.push(Fault::Trigger(table, operation, Level::Statement, code));
             }
         }
-        if self.base().is_empty() {
+        if self.base().is_empty() && self != Self::TickWaits {
             faults.extend(fault_kinds::TABLES.map(Fault::TableLocked));
             faults.extend(fault_kinds::TABLES.map(Fault::RowsLocked));
         }
@@ -152,7 +155,7 @@ impl Scenario {
                 .path_parameter("flagKey", &flag)
                 .path_parameter("scheduleId", schedule),
             Self::ListAll => Request::new("GET", ALL_SCHEDULES),
-            Self::Tick | Self::TickAgain | Self::TickLocked => return tick_event(),
+            Self::Tick | Self::TickAgain | Self::TickLocked | Self::TickWaits => return tick_event(),
             Self::Verify => return json!({}),
         };
         request.bearer(token).event()
@@ -184,6 +187,7 @@ impl fmt::Display for Scenario {
             Self::Tick => "tick",
             Self::TickAgain => "tick-again",
             Self::TickLocked => "tick-locked",
+            Self::TickWaits => "tick-waits",
             Self::Verify => "verify",
         })
     }

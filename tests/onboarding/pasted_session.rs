@@ -75,7 +75,7 @@ fn the_welcome_can_be_pasted(stack: &Stack) {
     // The first run of this clone has `.local/env`, and this one may be it.
     assert!(commands[0].contains("/env'"), "{told}");
     assert!(!commands.concat().contains('#'), "{told}");
-    assert!(told.contains("Due schedules are applied every 1 s."), "{told}");
+    assert!(told.contains("A tick every 1 s waits"), "{told}");
     assert!(told.contains("CONTAINERS_AT=172.17.0.1 make run"), "{told}");
 
     let shown = pasted(&commands);

@@ -201,7 +201,7 @@ fn lists_are_bounded_and_counts_are_not() {
 fn what_a_forged_event_makes_a_finding_say_is_bounded() {
     let mut memory = honest(&[one(None)]);
     let (at, message) = memory.log[0].clone();
-    let mut forged: serde_json::Value = serde_json::from_str(&message).unwrap();
+    let mut forged: Value = serde_json::from_str(&message).unwrap();
     forged["flag_key"] = "k".repeat(10_000).into();
     for n in 0..100 {
         forged[format!("{n:03}{}", "x".repeat(10_000))] = n.into();

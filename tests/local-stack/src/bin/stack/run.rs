@@ -17,6 +17,7 @@ use local_stack::front::{Explorer, Front, Gateway};
 use local_stack::function_variables::{FunctionVariables, database_urls};
 use local_stack::postgres::{self, Options, Server, Stop};
 use local_stack::tokens::{AUDIENCE, ISSUER, Keys};
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::MissedTickBehavior;
 
@@ -77,10 +78,11 @@ impl Parts {
     }
 
     /// Gives the event that a tick sends.
-    async fn bring_up(&mut self, settings: &Settings, files: &Files, address: &Address) -> Result<String> {
+    async fn bring_up(&mut self, settings: &Settings, files: &Files, address: &Address) -> Result<Value> {
         let tick_file = common::settings::workspace().join("events/tick.json");
         let event =
             std::fs::read_to_string(&tick_file).doing(|| format!("cannot read {}", tick_file.display()))?;
+        let event = serde_json::from_str(&event).doing(|| format!("{} is not JSON", tick_file.display()))?;
         let database_url = self.start_servers(settings, files).await?;
         // API Gateway's authorizer accepts RSA signatures only.
         let keys = Keys::for_algorithm("RS256");
@@ -270,14 +272,17 @@ async fn ended(
     }
 }
 
-/// Invokes the processor as EventBridge would. A failing tick is told once, and that it works again.
-async fn tick(address: &Address, every: Duration, event: &str) {
+/// Invokes the processor as EventBridge would, once more as soon as the last tick has ended. A failing tick is told once, and that
+/// it works again.
+async fn tick(address: &Address, every: Duration, event: &Value) {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
     loop {
         ticks.tick().await;
-        match address.invoke("schedule-processor", event).await {
+        let mut event = event.clone();
+        event["time"] = json!(common::clock::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+        match address.invoke("schedule-processor", &event.to_string()).await {
             Err(error) if !failing => say(&format!("the tick failed, and will be tried again: {error}")),
             Ok(_) if failing => say("the tick works again"),
             _ => continue,

@@ -17,8 +17,8 @@ pub fn text(
 ) -> String {
     let (env, logs) = (env.display(), folder.join("functions.log").display().to_string());
     let every = tick.as_secs();
-    // Soon, but with time to look at the schedule before it is applied.
-    let delay = every.clamp(10, 60);
+    // Time to look at the schedule, and to cancel it.
+    let delay = 30;
     let containers = containers.map_or_else(String::new, |address| {
         format!("SAM local needs the address of docker0: CONTAINERS_AT={address} make run\n")
     });
@@ -26,7 +26,7 @@ pub fn text(
         r#"
 The flag schedule service is ready at {url}
 Its API can be tried in a browser, signed in as an admin: {url}/docs
-Due schedules are applied every {every} s. Logs of the functions: {logs}
+A tick every {every} s waits for what comes due and applies it. Logs of the functions: {logs}
 {containers}Admin token, valid for twelve hours: {token}
 
 In another terminal, load the settings and tokens:
