@@ -9,6 +9,7 @@ mod cold;
 mod flush;
 mod history;
 mod inside;
+mod lateness;
 mod machine;
 mod outage;
 mod pages;
@@ -24,10 +25,11 @@ mod warm;
 use table::Table;
 
 /// What there is to measure, in the order of the table.
-const SUBJECTS: [&str; 12] = [
+const SUBJECTS: [&str; 13] = [
     "tick",
     "guards",
     "wide",
+    "lateness",
     "history",
     "pages",
     "cold",
@@ -67,6 +69,7 @@ async fn measure(subject: &str, table: &mut Table) {
         "tick" => tick::measure(table, &[100, 1_000, 10_000, 100_000]).await,
         "guards" => tick::measure_guards(table, 10_000).await,
         "wide" => tick::measure_wide(table, &[1_700, 5_000]).await,
+        "lateness" => lateness::measure(table).await,
         "history" => history::measure(table).await,
         "pages" => pages::measure(table).await,
         "cold" => cold::measure(table).await,
