@@ -39,7 +39,10 @@ async fn walk(api: &Api) {
         json!({"scheduled_at": in_seconds(60), "apply_by": in_seconds(120), "updates": {"enabled": true}});
     let expired = api.create(&token, "a", "", &body).await;
     let invalid = api.create(&token, "a", "", &turn_on()).await;
-    for answer in [&applied, &rejected, &expired, &invalid] {
+    let mut body = turn_on();
+    body["expect"] = json!({"rollout_percentage": 99});
+    let unexpected = api.create(&token, "a", "", &body).await;
+    for answer in [&applied, &rejected, &expired, &invalid, &unexpected] {
         api.make_due(&due(answer), Duration::from_secs(3600)).await;
     }
     let id = |answer| due(answer).parse::<Uuid>().unwrap();
@@ -49,9 +52,14 @@ async fn walk(api: &Api) {
     client.execute(sql, &[&id(&invalid)]).await.unwrap();
 
     let report = api.tick().await.value();
-    let failed = ["failed_invalid_updates", "failed_expired", "failed_rejected_by_database"];
+    let failed = [
+        "failed_invalid_updates",
+        "failed_expired",
+        "failed_unexpected_state",
+        "failed_rejected_by_database",
+    ];
     assert_eq!(report["applied"], 1, "{report:#}");
-    assert_eq!(failed.map(|code| report[code].as_u64()), [Some(1); 3], "{report:#}");
+    assert_eq!(failed.map(|code| report[code].as_u64()), [Some(1); 4], "{report:#}");
     assert_eq!(api.cancel(&token, "a", &due(&applied), "").await.status, 409);
     api.tick().await.value();
 }
@@ -66,7 +74,7 @@ async fn every_transition_that_the_database_sees_has_one_event_and_no_event_is_w
 
     walk(&api).await;
 
-    assert_eq!(witness::compare(&api).await, 10, "five schedules, each with a beginning and an end");
+    assert_eq!(witness::compare(&api).await, 12, "six schedules, each with a beginning and an end");
 }
 
 #[tokio::test]
@@ -81,7 +89,7 @@ async fn without_the_outbox_every_transition_has_its_event_all_the_same() {
 
     walk(&api).await;
 
-    assert_eq!(witness::compare(&api).await, 10, "five schedules, each with a beginning and an end");
+    assert_eq!(witness::compare(&api).await, 12, "six schedules, each with a beginning and an end");
 }
 
 /// The statements that write schedules. A new one must be added here with the transition it makes, and to the walk above.

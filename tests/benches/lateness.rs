@@ -26,7 +26,7 @@ const TIMEOUT: Duration = Duration::from_secs(75);
 const FLAGS: &str = "insert into feature_flags (flag_key) select 'flag-' || n from generate_series(0, 39) n";
 /// In the middle of nowhere within a second, so that nothing falls together with a tick.
 const PLAN: &str = "update feature_flag_schedules s
-    set scheduled_at = date_trunc('second', now()) + make_interval(secs => $1 + $2 * rank + 0.123 + 0.017 * rank)
+    set scheduled_at = date_trunc('second', now()) + make_interval(secs => $1::float8 + $2::float8 * rank + 0.123 + 0.017 * rank)
     from (select id, row_number() over (order by id) - 1 as rank from feature_flag_schedules) r where r.id = s.id";
 const LATENESS: &str = "select extract(epoch from applied_at - scheduled_at)::float8 from feature_flag_schedules order by scheduled_at";
 /// What has to be done at the time of each, by hand.

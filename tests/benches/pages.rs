@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use flag_schedules::app::ReadApp;
-use harness::api::{Api, list_request};
+use harness::api::{ACROSS_FLAGS, Api, list_request};
+use harness::gateway::Request;
 use serde_json::Value;
 
 use crate::inside;
@@ -29,28 +30,42 @@ pub async fn measure(table: &mut Table) {
     client.batch_execute("vacuum analyze").await.expect("statistics");
     let app = inside::reader(&api).await;
 
-    let mut query = "limit=100".to_owned();
-    for _ in 1..PAGES {
-        let (page, _) = list(&api, &app, &query).await;
-        let cursor = page["next_cursor"].as_str().expect("there is a next page").to_owned();
-        query = format!("limit=100&cursor={cursor}");
+    for (what, list) in [
+        (format!("list, page {PAGES} of a flag with {} schedules", PAGES * 100), List::OfFlag),
+        (format!("list across flags, page {PAGES} of {} schedules", PAGES * 100), List::AcrossFlags),
+    ] {
+        let mut query = "limit=100".to_owned();
+        for _ in 1..PAGES {
+            let (page, _) = list.page(&api, &app, &query).await;
+            assert_eq!(page["schedules"].as_array().map_or(0, Vec::len), 100, "a full page");
+            let cursor = page["next_cursor"].as_str().expect("there is a next page").to_owned();
+            query = format!("limit=100&cursor={cursor}");
+        }
+        let (last, first) = in_turn(
+            ROUNDS,
+            async || list.page(&api, &app, &query).await.1,
+            async || list.page(&api, &app, "limit=100").await.1,
+        )
+        .await;
+        table.compare(&what, &last, ("page 1", &first), Some(1.5));
     }
-    let (last, first) = in_turn(
-        ROUNDS,
-        async || list(&api, &app, &query).await.1,
-        async || list(&api, &app, "limit=100").await.1,
-    )
-    .await;
-
-    let what = format!("list, page {PAGES} of a flag with {} schedules", PAGES * 100);
-    table.compare(&what, &last, ("page 1", &first), Some(1.5));
 }
 
-async fn list(api: &Api, app: &ReadApp, query: &str) -> (Value, Duration) {
-    let request = list_request("bench", query).bearer(&api.admin());
-    let (reply, took) =
-        inside::timed(&request, 200, async |request| list_schedules::handle(app, request).await).await;
-    let page: Value = serde_json::from_str(&reply.body).expect("a page is JSON");
-    assert_eq!(page["schedules"].as_array().map_or(0, Vec::len), 100, "a full page");
-    (page, took)
+#[derive(Clone, Copy)]
+enum List {
+    OfFlag,
+    AcrossFlags,
+}
+
+impl List {
+    async fn page(self, api: &Api, app: &ReadApp, query: &str) -> (Value, Duration) {
+        let request = match self {
+            Self::OfFlag => list_request("bench", query),
+            Self::AcrossFlags => Request::new("GET", ACROSS_FLAGS).query(query),
+        };
+        let request = request.bearer(&api.admin());
+        let (reply, took) =
+            inside::timed(&request, 200, async |request| list_schedules::handle(app, request).await).await;
+        (serde_json::from_str(&reply.body).expect("a page is JSON"), took)
+    }
 }

@@ -183,6 +183,30 @@ async fn a_tick_that_is_killed_while_it_waits_holds_nothing_and_the_next_one_doe
     assert_eq!(ended(&client).await, 1);
 }
 
+/// To a waiting tick, a jump of that clock is the same as rows that move.
+#[tokio::test]
+async fn a_tick_that_waits_follows_the_databases_clock() {
+    let api = waits_for("planned", ticks_of_ten_seconds).start().await;
+    for flag in ["forward", "back"] {
+        api.flag(flag, "production").await;
+    }
+    let client = api.database.connect().await;
+    plan(&api, "forward", 9, &json!({"enabled": true})).await;
+    plan(&api, "back", 2, &json!({"enabled": true})).await;
+
+    let meanwhile = async {
+        until_a_tick_waits(&client).await;
+        let jump = "update feature_flag_schedules s
+            set scheduled_at = now() + make_interval(secs => case f.flag_key when 'forward' then 0 else 5 end)
+            from feature_flags f where f.id = s.flag_id";
+        client.batch_execute(jump).await.unwrap();
+    };
+    let (tick, ()) = tokio::join!(api.tick(), meanwhile);
+
+    assert_eq!(tick.value()["applied"], 2);
+    assert_eq!(ended(&client).await, 2);
+}
+
 /// What is the matter with one flag is no reason for another one to be late.
 #[tokio::test]
 async fn flags_that_are_locked_or_fail_do_not_end_the_wait_for_others() {
