@@ -34,13 +34,15 @@ impl Bare {
     pub async fn create(&self, flag: &str) -> Vec<Row> {
         let nothing: Option<&str> = None;
         let no_time: Option<chrono::DateTime<chrono::Utc>> = None;
-        let params: [(&(dyn ToSql + Sync), Type); 12] = [
+        let no_json: Option<Value> = None;
+        let params: [(&(dyn ToSql + Sync), Type); 13] = [
             (&flag, Type::TEXT),
             (&"production", Type::TEXT),
             (&Uuid::now_v7(), Type::UUID),
             (&(harness::clock::now() + chrono::TimeDelta::hours(1)), Type::TIMESTAMPTZ),
             (&no_time, Type::TIMESTAMPTZ),
             (&serde_json::json!({"enabled": true}), Type::JSONB),
+            (&no_json, Type::JSONB),
             (&"first users", Type::TEXT),
             (&"admin-1", Type::TEXT),
             (&nothing, Type::TEXT),

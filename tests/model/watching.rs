@@ -105,7 +105,7 @@ async fn faults(story: &Story) -> Vec<String> {
     let ticking = join_all(story.ticks.iter().enumerate().map(async |(processor, begins)| {
         at(*begins).await;
         // It waits until the horizon, and for what it then still needs.
-        let deadline = start + Duration::from_millis(HORIZON) + RESERVE;
+        let deadline = start + Duration::from_millis(HORIZON) + RESERVE + Duration::from_secs(1);
         world.tick_until(processor, deadline).await
     }));
     let creating = join_all(story.schedules.iter().zip(&ids).map(async |(planned, id)| {

@@ -20,7 +20,7 @@ fn waits_for(watch: &str, launch: fn(Launch) -> Launch) -> Setup {
 
 /// Ticks that wait for up to ten seconds: what is left of their time is reserved.
 fn ticks_of_ten_seconds(launch: Launch) -> Launch {
-    launch.timeout(Duration::from_secs(15))
+    launch.timeout(Duration::from_secs(16))
 }
 
 /// Creates a schedule `seconds` ahead.

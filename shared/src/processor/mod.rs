@@ -23,6 +23,8 @@ use watch::Waiting;
 
 /// Reserved at the end of an invocation for delivering events, counting the backlog and responding.
 pub const RESERVE: Duration = Duration::from_secs(5);
+/// A round that begins when the waiting ends has at least this long.
+const LAST_ROUND: Duration = Duration::from_secs(1);
 /// Reserved at the end of an invocation for responding.
 const RESPONSE_RESERVE: Duration = Duration::from_millis(500);
 
@@ -69,7 +71,7 @@ impl Processor {
         // A batch in progress may use half of the reserve rather than be rolled back.
         let batch_end = before(deadline, RESERVE / 2);
         let mut batches = Batches::new(Arc::clone(&self.store), &context, &*self.audit, batch_end);
-        let mut waiting = Waiting::new(self.watch, before(deadline, RESERVE));
+        let mut waiting = Waiting::new(self.watch, before(deadline, RESERVE + LAST_ROUND));
         let mut has_swept = false;
         // Each round tries everything that is due, so the last one says what is left.
         let worked = loop {

@@ -54,14 +54,18 @@ impl Waiting {
         Self { watch, ends: latest.min(Instant::now() + WATCH_TIME), has_looked: false }
     }
 
-    /// `None` when there is nothing to wait for. If the database does not answer, a tick waits only if it did before.
+    /// `None` when there is nothing to wait for. If the database does not answer, a tick waits only if it did before. Cancels
+    /// the look when the waiting ends.
     pub(super) async fn next(&mut self, store: &dyn DueStore) -> Option<Pause> {
         if self.watch == Watch::Off || Instant::now() >= self.ends {
             return None;
         }
-        let due = match store.time_to_next_due().await {
-            Ok(left) => left.and_then(|left| Instant::now().checked_add(left)).filter(|due| *due < self.ends),
-            Err(error) => {
+        let due = match tokio::time::timeout_at(self.ends.into(), store.time_to_next_due()).await {
+            Err(_) => return None,
+            Ok(Ok(left)) => {
+                left.and_then(|left| Instant::now().checked_add(left)).filter(|due| *due < self.ends)
+            }
+            Ok(Err(error)) => {
                 tracing::warn!(error = chain(&error), "what is due next could not be read");
                 if !self.has_looked {
                     return None;
