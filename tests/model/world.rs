@@ -53,7 +53,7 @@ impl World {
             })
             .collect();
         let client = database.connect_as_superuser().await;
-        Self { client, log, service, processors, database: database }
+        Self { client, log, service, processors, database }
     }
 
     /// Empties it.
