@@ -7,16 +7,16 @@ create or replace trigger flag_schedules_guard_insert
     for each row
     when ((
         new.status operator(pg_catalog.=) 'pending'
-        and new.created_by is not null
+        and new.created_by operator(pg_catalog.<>) ''
         and new.scheduled_at operator(pg_catalog.>) (pg_catalog.now() operator(pg_catalog.-) '1 second'::pg_catalog.interval)
         and new.scheduled_at operator(pg_catalog.<=) (pg_catalog.now() operator(pg_catalog.+) '8784 hours 1 second'::pg_catalog.interval)
         and (pg_catalog.clock_timestamp() operator(pg_catalog.-) pg_catalog.now()) operator(pg_catalog.<=) '1 minute'::pg_catalog.interval
     ) is not true)
     execute function flag_schedules_refuse();
 
--- A transition belongs to the transaction that began at the moment which it is dated. Only if a column has less precision, or
--- another default, the row must have been written last by this transaction, and be about as old. Nothing else is new, but for
--- the size of a context: the service's own are smaller.
+-- A transition belongs to the transaction that began at the moment which it is dated. Only if a column has less precision or
+-- another default, or another tool's trigger may write it, the row must have been written last by this transaction, and be about
+-- as old. Nothing else is new, but for the size of an event: the service's own are smaller.
 create or replace function flag_schedules_check_events() returns trigger
 language plpgsql
 as $$
@@ -38,6 +38,11 @@ begin
             a.attname operator(pg_catalog.<>) 'created_at'
             or pg_catalog.pg_get_expr(d.adbin, d.adrelid) operator(pg_catalog.=) any ('{now(),CURRENT_TIMESTAMP,transaction_timestamp()}'::pg_catalog.text[])
         )
+    ) and not exists (
+        -- 2 is BEFORE, 1 is FOR EACH ROW.
+        select from pg_catalog.pg_trigger t
+        where t.tgrelid operator(pg_catalog.=) 'feature_flag_schedules'::pg_catalog.regclass::pg_catalog.oid
+            and (t.tgtype operator(pg_catalog.&) 3::pg_catalog.int2) operator(pg_catalog.=) 3
     ) into is_exact
     from pg_catalog.pg_attribute a
     left join pg_catalog.pg_attrdef d on d.adrelid operator(pg_catalog.=) a.attrelid and d.adnum operator(pg_catalog.=) a.attnum
@@ -59,12 +64,13 @@ begin
                         '[]'
                     )
             )
+            and pg_catalog.pg_column_size(e.context) operator(pg_catalog.<=) 32768
+            and pg_catalog.pg_column_size(e.schedule) operator(pg_catalog.<=) 65536
             and case
                 when e.event_type operator(pg_catalog.=) any ('{flag_schedule.created,flag_schedule.cancelled}'::pg_catalog.text[]) then
                     s.status operator(pg_catalog.=) case e.event_type when 'flag_schedule.created' then 'pending' else 'cancelled' end
                     and (e.context operator(pg_catalog.#>>) '{actor,user_id}') operator(pg_catalog.=)
                         case e.event_type when 'flag_schedule.created' then s.created_by else s.cancelled_by end
-                    and pg_catalog.octet_length(e.context::pg_catalog.text) operator(pg_catalog.<=) 32768
                     and e.schedule operator(pg_catalog.=) (
                         select flag_schedule_document(s, f.flag_key::pg_catalog.text, f.environment::pg_catalog.text)
                         from feature_flags f

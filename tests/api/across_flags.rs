@@ -77,6 +77,11 @@ async fn from_is_inclusive_and_to_is_not() {
     assert_eq!(ids(&list(&api, &format!("from={}&to={}", at(1), at(2))).await), [stored[1].as_str()]);
     assert_eq!(ids(&list(&api, &format!("from={}", at(1))).await), stored[1..]);
     assert_eq!(ids(&list(&api, &format!("to={}", at(1))).await), stored[..1]);
+    let ancient = store(&api, a, noon, "pending").await;
+    let sql = "update feature_flag_schedules set scheduled_at = '-infinity' where id = $1::text::uuid";
+    api.database.connect().await.execute(sql, &[&ancient]).await.unwrap();
+    let shown = ids(&list(&api, "from=0001-01-01T00:00:00Z&to=0001-01-01T00:00:00.001Z").await);
+    assert_eq!(shown, [ancient], "as old as can be said, and as it is shown");
     let in_delhi = at(1).replace('Z', "%2B00:00");
     assert_eq!(ids(&list(&api, &format!("from={in_delhi}")).await), stored[1..]);
 }

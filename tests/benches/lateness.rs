@@ -21,7 +21,7 @@ const AHEAD: Duration = Duration::from_secs(65);
 const TICK: Duration = Duration::from_secs(60);
 const JITTER: Duration = Duration::from_millis(900);
 /// The deployed function's time limit.
-const TIMEOUT: Duration = Duration::from_secs(75);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 const FLAGS: &str = "insert into feature_flags (flag_key) select 'flag-' || n from generate_series(0, 39) n";
 /// In the middle of nowhere within a second, so that nothing falls together with a tick.

@@ -132,7 +132,7 @@ pub async fn measure_guards(table: &mut Table, size: usize) {
 /// The deployed function's memory limit leaves this much to a tick; the rest is for the operating system.
 const MAX_MEMORY_BYTES: u64 = 96 * 1024 * 1024;
 /// The deployed function's time limit.
-const TIMEOUT: Duration = Duration::from_secs(75);
+const TIMEOUT: Duration = Duration::from_secs(90);
 /// Due schedules of each flag of a wide backlog.
 const EACH: usize = 100;
 

@@ -268,6 +268,37 @@ async fn a_database_that_fails_over_while_a_tick_waits_is_found_again_by_the_sam
     assert_eq!(ended(&api.database.connect().await).await, 2);
 }
 
+/// What a sweep may take twenty seconds for comes last, and what is planned meanwhile is seen.
+#[tokio::test]
+async fn a_log_that_never_answers_does_not_hide_what_is_created_meanwhile() {
+    for watch in ["always", "planned"] {
+        let cloudwatch = CloudWatch::start().await;
+        let api = waits_for(watch, ticks_of_ten_seconds).cloudwatch(&cloudwatch).start().await;
+        for flag in ["first", "a", "last"] {
+            api.flag(flag, "production").await;
+        }
+        cloudwatch.from_now_on(Fault::Silence);
+        let client = api.database.connect().await;
+        plan(&api, "last", 9, &json!({"enabled": true})).await;
+        api.make_due(&plan(&api, "first", 60, &json!({"enabled": true})).await, Duration::from_secs(1)).await;
+        // Of the creates, as if they had been left behind.
+        let sql = "update audit_outbox set written_at = written_at - interval '1 minute'";
+        client.batch_execute(sql).await.unwrap();
+
+        let meanwhile = async {
+            until_a_tick_waits(&client).await;
+            plan(&api, "a", 3, &json!({"enabled": true})).await
+        };
+        let (tick, created) = tokio::join!(api.tick(), meanwhile);
+
+        assert_eq!(tick.value()["applied"], 3, "{watch}");
+        let sql = "select extract(epoch from applied_at - scheduled_at)::float8 from feature_flag_schedules where id = $1::text::uuid";
+        let late: f64 = client.query_one(sql, &[&created]).await.unwrap().get(0);
+        // A call is given up after twenty seconds, if nothing else ends it.
+        assert!((0.0..4.0).contains(&late), "{watch}: {late} s late");
+    }
+}
+
 /// Events are sent while nothing is due; a log that does not answer must not take the time of what comes next.
 #[tokio::test]
 async fn a_log_that_never_answers_does_not_hold_up_the_next_change() {

@@ -3,7 +3,8 @@
 use harness::database::Database;
 use tokio_postgres::Client;
 
-use super::{API, MIGRATE, PROCESSOR, connect_as, deployed};
+use super::work::do_all;
+use super::{API, MIGRATE, PROCESSOR, connect_as, deployed, service};
 
 /// A pending schedule, and what no role of the service may do with it.
 const PENDING: &str = "insert into feature_flags (flag_key) values ('a');
@@ -162,4 +163,30 @@ async fn no_later_transaction_can_add_the_event_of_a_transition() {
     }
     let written: i64 = superuser.query_one("select count(*) from audit_outbox", &[]).await.unwrap().get(0);
     assert_eq!(written, 0);
+}
+
+/// A trigger that rounds or sets the time makes no event of the service a forged one.
+#[tokio::test]
+async fn another_tools_trigger_may_write_the_times() {
+    let database = deployed().await;
+    let superuser = database.connect_as_superuser().await;
+    let trigger = "create function rounds() returns trigger language plpgsql as $$ begin
+            if tg_op = 'INSERT' then new.created_at := date_trunc('milliseconds', now()); end if;
+            new.applied_at := date_trunc('milliseconds', new.applied_at);
+            new.cancelled_at := clock_timestamp() + (new.cancelled_at - new.cancelled_at);
+            return new;
+        end $$;
+        create trigger rounds before insert or update on feature_flag_schedules for each row execute function rounds()";
+    superuser.batch_execute(trigger).await.unwrap();
+
+    let api = service(database).await;
+    api.flag("a", "production").await;
+
+    do_all(&api).await;
+
+    for function in ["create-schedule", "cancel-schedule", "schedule-processor"] {
+        let logs = api.function(function).await.logs();
+        let refused = logs.iter().find(|line| line.contains("the audit outbox could not be written"));
+        assert_eq!(refused, None, "{function}");
+    }
 }

@@ -97,6 +97,8 @@ const MISUSE: &[&str] = &[
     "insert into feature_flag_schedules (id, flag_id, scheduled_at, updates)
         select gen_random_uuid(), id, now() + interval '1 day', '{}' from feature_flags",
     "insert into feature_flag_schedules (id, flag_id, scheduled_at, updates, created_by)
+        select gen_random_uuid(), id, now() + interval '1 day', '{}', '' from feature_flags",
+    "insert into feature_flag_schedules (id, flag_id, scheduled_at, updates, created_by)
         select gen_random_uuid(), id, now() - interval '1 year', '{}', 'alice' from feature_flags",
     "insert into feature_flag_schedules (id, flag_id, scheduled_at, updates, created_by)
         select gen_random_uuid(), id, now() + interval '367 days', '{}', 'alice' from feature_flags",
@@ -177,6 +179,14 @@ const MISUSE: &[&str] = &[
         insert into audit_outbox (event_id, event_type, context, schedule)
         select gen_random_uuid(), 'flag_schedule.cancelled',
             jsonb_build_object('actor', '{\"type\": \"admin\", \"user_id\": \"eve\"}'::jsonb, 'x', repeat('y', 40000)), c.document from c",
+    "with c as (update feature_flag_schedules s set status = 'applied', applied_at = now() where id = DUE returning flag_schedule_document(s, 'a', 'production') as document)
+        insert into audit_outbox (event_id, event_type, context, schedule)
+        select gen_random_uuid(), 'flag_schedule.applied',
+            '{\"actor\": {\"type\": \"system\", \"name\": \"schedule-processor\"}}'::jsonb || jsonb_build_object('x', repeat('y', 40000)), c.document from c",
+    "with c as (update feature_flag_schedules s set status = 'applied', applied_at = now() where id = DUE returning flag_schedule_document(s, 'a', 'production') as document)
+        insert into audit_outbox (event_id, event_type, context, schedule)
+        select gen_random_uuid(), 'flag_schedule.applied', '{\"actor\": {\"type\": \"system\", \"name\": \"schedule-processor\"}}',
+            c.document || jsonb_build_object('x', repeat('y', 80000)) from c",
     // With tables of its own that look like the service's.
     "create temp table feature_flag_schedules (like public.feature_flag_schedules);
         create temp table feature_flags (like public.feature_flags);

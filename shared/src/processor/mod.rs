@@ -34,10 +34,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(200);
 /// Limit for sending events that the outbox could not take, between two batches.
 const DIRECT_LIMIT: Duration = Duration::from_secs(2);
-/// Delivering may take time away from a change that is due sooner than it is done: with less time than this, events wait.
-const TIME_TO_FLUSH: Duration = Duration::from_millis(500);
-/// The same for the events of others.
-const TIME_TO_SWEEP: Duration = Duration::from_secs(10);
+/// Delivering between two rounds must not make a change late: with less time than this until the next one, events wait, because
+/// after a call that was cut short none is sent again in this tick.
+const TIME_TO_FLUSH: Duration = Duration::from_secs(1);
+/// And it takes no longer than this, because a tick that waits for an answer looks for nothing new.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// Applies due schedules.
 pub struct Processor {
@@ -72,7 +73,6 @@ impl Processor {
         let batch_end = before(deadline, RESERVE / 2);
         let mut batches = Batches::new(Arc::clone(&self.store), &context, &*self.audit, batch_end);
         let mut waiting = Waiting::new(self.watch, before(deadline, RESERVE + LAST_ROUND));
-        let mut has_swept = false;
         // Each round tries everything that is due, so the last one says what is left.
         let worked = loop {
             let began = Instant::now();
@@ -82,7 +82,11 @@ impl Processor {
             if let Err(error) = worked {
                 tracing::warn!(error = chain(&error), "a round of the tick failed; another one follows");
             }
-            self.deliver(pause.free_until, &mut has_swept, &mut report).await;
+            let now = Instant::now();
+            if pause.free_until.saturating_duration_since(now) >= TIME_TO_FLUSH {
+                let until = pause.free_until.min(now + FLUSH_LIMIT);
+                report.count_delivered(self.audit.flush(until).await);
+            }
             let began = Instant::now();
             tokio::time::sleep_until(pause.until.into()).await;
             report.waiting_ms += millis(began.elapsed());
@@ -90,9 +94,7 @@ impl Processor {
 
         let delivery_deadline = before(deadline, RESPONSE_RESERVE * 2);
         report.count_delivered(self.audit.flush(delivery_deadline).await);
-        if !has_swept {
-            report.count_delivered(self.audit.sweep(delivery_deadline).await);
-        }
+        report.count_delivered(self.audit.sweep(delivery_deadline).await);
 
         let worked = match batches.first_error.take() {
             Some(error) if report.ended() == 0 => Err(TickError::Store(error)),
@@ -123,18 +125,6 @@ impl Processor {
         }
         report.duration_ms = millis(started.elapsed());
         Ok(report)
-    }
-
-    /// Delivers events while nothing is due.
-    async fn deliver(&self, free_until: Instant, has_swept: &mut bool, report: &mut TickReport) {
-        let is_free_for = |time: Duration| free_until.saturating_duration_since(Instant::now()) >= time;
-        if is_free_for(TIME_TO_FLUSH) {
-            report.count_delivered(self.audit.flush(free_until).await);
-        }
-        if !*has_swept && is_free_for(TIME_TO_SWEEP) {
-            *has_swept = true;
-            report.count_delivered(self.audit.sweep(free_until).await);
-        }
     }
 
     /// Makes passes over everything due, oldest first, until a pass neither applies nor fails a schedule.

@@ -69,10 +69,12 @@ impl ScheduleReader for Postgres {
         };
         let after = query.after.map(|after| after.scheduled_at);
         let after_id = query.after.map(|after| after.id.0);
+        // The first moment that there is a word for stands for all before it.
+        let from = query.from.filter(|from| *from > Timestamp::from_postgres_micros(i64::MIN));
         let params: &Params<'_> = &[
             (&query.environment.as_str(), Type::TEXT),
             (&query.status.as_str(), Type::TEXT),
-            (&query.from.map(Timestamp::to_utc), Type::TIMESTAMPTZ),
+            (&from.map(Timestamp::to_utc), Type::TIMESTAMPTZ),
             (&query.to.map(Timestamp::to_utc), Type::TIMESTAMPTZ),
             (&after, Type::TIMESTAMPTZ),
             (&after_id, Type::UUID),

@@ -21,6 +21,8 @@ function visit(node) {
   Object.values(node).forEach(visit);
 }
 
+const filledIn = new Set();
+
 // Both times move by the same amount.
 function postpone(body) {
   if (!body?.scheduled_at) return;
@@ -28,6 +30,25 @@ function postpone(body) {
   for (const name of ["scheduled_at", "apply_by"]) {
     if (body[name]) body[name] = new Date(Date.parse(body[name]) + by).toISOString();
   }
+  filledIn.add(body.scheduled_at);
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
+}
+
+// A time that nobody has typed may have passed while the page was read.
+function refresh(request) {
+  const body = typeof request.body === "string" && request.body.startsWith("{") ? parsed(request.body) : {};
+  if (filledIn.has(body.scheduled_at) && Date.parse(body.scheduled_at) < Date.now() + 5000) {
+    postpone(body);
+    request.body = JSON.stringify(body, null, 2);
+  }
+  return request;
 }
 
 const Adapted = () => ({
@@ -38,7 +59,9 @@ const ui = SwaggerUIBundle({
   dom_id: "#explorer",
   url: "/docs/openapi.yaml",
   plugins: [Adapted],
-  deepLinking: true,
+  // With it, a page that is opened at an operation lacks the parameters of its path.
+  deepLinking: false,
+  requestInterceptor: refresh,
   defaultModelsExpandDepth: 0,
   validatorUrl: "none",
   onComplete: () => ui.preauthorizeApiKey("bearer", "$ADMIN_TOKEN"),
