@@ -30,6 +30,8 @@ pub struct World {
     /// The service. It is connected as a superuser, so that [`World::kill`] can tell its connection from a processor's.
     pub service: ScheduleService,
     processors: Vec<Processor>,
+    /// One more, which never waits.
+    finisher: Processor,
     database: Database,
 }
 
@@ -45,15 +47,15 @@ impl World {
         let log = Arc::new(Memory::default());
         let (postgres, audit) = stores(&database.superuser_url(), &log);
         let service = ScheduleService::new(Arc::new(postgres), audit);
-        let processors = (0..processors)
-            .map(|_| {
-                let (postgres, audit) = stores(&database.url(), &log);
-                let postgres = Arc::new(postgres);
-                Processor::new(Arc::clone(&postgres) as _, postgres, audit, watch)
-            })
-            .collect();
+        let processor = |watch| {
+            let (postgres, audit) = stores(&database.url(), &log);
+            let postgres = Arc::new(postgres);
+            Processor::new(Arc::clone(&postgres) as _, postgres, audit, watch)
+        };
+        let processors = (0..processors).map(|_| processor(watch)).collect();
+        let finisher = processor(Watch::Off);
         let client = database.connect_as_superuser().await;
-        Self { client, log, service, processors, database }
+        Self { client, log, service, processors, finisher, database }
     }
 
     /// Empties it.
@@ -81,7 +83,7 @@ impl World {
     pub async fn finish(&self) {
         let deadline = Instant::now() + TICK;
         loop {
-            let report = self.tick(0).await;
+            let report = self.finisher.tick("tick", Instant::now() + TICK).await;
             if matches!(&report, Ok(report) if report.still_due == Some(0)) {
                 return;
             }

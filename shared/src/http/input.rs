@@ -178,7 +178,7 @@ impl<'a> Input<'a> {
         if position.is_none() {
             self.reject(
                 "cursor",
-                "must be the `next_cursor` of a page of this list with the same filter, unchanged",
+                "must be the `next_cursor` of a page of this list, unchanged, with the same values of all parameters but `limit`",
             );
         }
         position
