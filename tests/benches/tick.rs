@@ -103,7 +103,7 @@ const WITH_GUARDS: &str =
     "alter table feature_flag_schedules enable trigger user; alter table audit_outbox enable trigger user;
     alter table audit_outbox enable row level security";
 /// How often: the difference is small.
-const GUARD_ROUNDS: usize = 7;
+const GUARD_ROUNDS: usize = 21;
 
 /// Measures the same tick with and without the guards, alternately, as the deployment's role.
 pub async fn measure_guards(table: &mut Table, size: usize) {
