@@ -13,13 +13,17 @@ use super::guide::table;
 use super::template::list;
 use super::text;
 
-/// Of AWS: what the alarms may use, with the dimension.
-const OF_AWS: [(&str, &str, &str); 4] = [
+/// What the alarms may use of others, with the dimension: of AWS, and of the filter on the access log.
+const OF_OTHERS: [(&str, &str, &str); 6] = [
     ("AWS/Lambda", "Errors", "FunctionName"),
     ("AWS/Lambda", "Throttles", "FunctionName"),
     ("AWS/Lambda", "Duration", "FunctionName"),
     ("AWS/ApiGateway", "5xx", "ApiId"),
+    ("AWS/ApiGateway", "Count", "ApiId"),
+    (metrics::NAMESPACE, REFUSED, "ApiId"),
 ];
+
+const REFUSED: &str = "RefusedCallers";
 
 #[test]
 fn every_alarm_has_a_line_in_the_operations_guide_and_every_line_an_alarm() {
@@ -53,14 +57,14 @@ fn every_alarm_is_on_a_metric_that_is_there() {
             let (namespace, name) = (text(&metric["Namespace"]), text(&metric["MetricName"]));
             let dimension = &metric["Dimensions"][0];
             assert_eq!(metric["Dimensions"].as_array().map(Vec::len), Some(1), "{id}");
-            if namespace == metrics::NAMESPACE {
+            if namespace == metrics::NAMESPACE && name != REFUSED {
                 let of = own.iter().find(|(_, metrics)| metrics.contains(name));
                 let (function, _) = of.unwrap_or_else(|| panic!("{id}: nobody tells {name}: {own:?}"));
                 let expected = json!({"Name": "FunctionName", "Value": {"Ref": function}});
                 assert_eq!(dimension, &expected, "{id}");
             } else {
                 let known = (namespace, name, text(&dimension["Name"]));
-                assert!(OF_AWS.contains(&known), "{id}: {known:?}");
+                assert!(OF_OTHERS.contains(&known), "{id}: {known:?}");
                 let of = text(&dimension["Value"]["Ref"]);
                 assert!(deployed.has(of), "{id}: there is no {of}");
             }
@@ -71,6 +75,7 @@ fn every_alarm_is_on_a_metric_that_is_there() {
     for needed in [
         "Errors",
         "5xx",
+        REFUSED,
         "Throttles",
         "Duration",
         "OldestDueScheduleAge",
@@ -83,6 +88,24 @@ fn every_alarm_is_on_a_metric_that_is_there() {
     ] {
         assert!(used.contains(needed), "nobody watches {needed}");
     }
+}
+
+/// The access log itself is tested with the API.
+#[test]
+fn refused_callers_are_counted_in_the_access_log() {
+    let deployed = deployed(&[]);
+    let filters = deployed.all("AWS::Logs::MetricFilter");
+    assert_eq!(filters.keys().copied().collect::<Vec<_>>(), ["RefusedCallers"]);
+    let filter = filters["RefusedCallers"];
+
+    assert_eq!(filter["LogGroupName"], json!({"Ref": "AccessLogGroup"}));
+    // In the access log every value is a text.
+    assert_eq!(filter["FilterPattern"], r#"{ $.status = "401" || $.status = "403" }"#);
+    let counted = json!([{
+        "MetricNamespace": metrics::NAMESPACE, "MetricName": REFUSED, "MetricValue": "1", "Unit": "Count",
+        "Dimensions": [{"Key": "ApiId", "Value": "$.api_id"}],
+    }]);
+    assert_eq!(filter["MetricTransformations"], counted);
 }
 
 #[test]

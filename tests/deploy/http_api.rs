@@ -47,6 +47,15 @@ fn every_route_wants_a_token_of_the_issuer_for_the_audience() {
 }
 
 #[test]
+fn the_gateway_admits_each_of_several_audiences() {
+    let deployed = deployed(&["AuthAudience=flag-admin,flag-cli"]);
+    let scheme = &deployed.properties("Api")["Body"]["components"]["securitySchemes"]["AdminToken"];
+    let configured = &scheme["x-amazon-apigateway-authorizer"]["jwtConfiguration"]["audience"];
+
+    assert_eq!(configured, &json!(["flag-admin", "flag-cli"]));
+}
+
+#[test]
 fn no_web_page_may_call_unless_its_origin_is_allowed() {
     let nobody = deployed(&[]);
     let somebody = deployed(&["CorsAllowedOrigins=https://admin.example.test,https://flags.example.test"]);
@@ -143,6 +152,8 @@ fn a_line_of_the_access_log_is_json_and_tells_no_secret() {
 
     for (field, variable) in [
         ("request_id", "requestId"),
+        ("api_id", "apiId"),
+        ("sub", "authorizer.claims.sub"),
         ("source_ip", "identity.sourceIp"),
         ("route", "routeKey"),
         ("status", "status"),
@@ -152,6 +163,7 @@ fn a_line_of_the_access_log_is_json_and_tells_no_secret() {
     ] {
         assert_eq!(line.get(field), Some(&format!("$context.{variable}")), "{field} in {line:#?}");
     }
+    let format = format.replace("$context.authorizer.claims.sub", "");
     // Headers can be logged nowhere but from the request overrides and the authorizer's claims.
     for secret in ["header", "claims", "Authorization", "querystring", "$context.path", "rawPath"] {
         assert!(!format.contains(secret), "{secret} is in {format}");
