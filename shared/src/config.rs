@@ -107,9 +107,9 @@ mod tests {
         assert_eq!(database.ca_file.as_deref(), Some("/opt/ca.pem"));
         assert!(matches!(auth.keys, KeySource::Url(url) if url == "https://issuer.example.com/jwks.json"));
         assert_eq!(auth.claims.issuer.as_deref(), Some("https://issuer.example.com"));
-        assert_eq!(auth.claims.audience.as_deref(), Some("flags"));
-        assert_eq!(auth.claims.user_id_claim, "username");
-        assert_eq!(auth.claims.groups_claim, "groups");
+        assert_eq!(auth.claims.audiences, ["flags"]);
+        assert_eq!(auth.claims.user_id_claim.as_str(), "username");
+        assert_eq!(auth.claims.groups_claim.as_str(), "groups");
         assert_eq!(auth.claims.admin_groups, ["ops", "sre"]);
         assert_eq!(audit_log_group(&read).unwrap(), "/audit");
         assert_eq!(LogSettings::read(&read), LogSettings { json: true, filter: "debug".to_owned() });

@@ -4,7 +4,7 @@ use harness::api::{Api, cancel_request, create_request, list_request};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{FLAG, api_with_flag, assert_problem, but_for_the_request_id, written};
+use super::{FLAG, api_with_flag, assert_problem, but_for_the_request_id, logged, written};
 use crate::support::{only, text, turn_on};
 
 #[tokio::test]
@@ -108,4 +108,72 @@ async fn the_claims_that_name_user_and_groups_can_be_chosen() {
         "unauthenticated",
         "sub is not the user's id here",
     );
+}
+
+/// Whoever carries the pager is told whom to ask; the caller is not told which rule it was.
+#[tokio::test]
+async fn every_refusal_is_one_line_with_caller_flag_and_rule() {
+    let (api, _) = api_with_flag().await;
+    for (token, user_id, rule) in [
+        (
+            api.token().user("zoe").claim("cognito:groups", json!(["staff"])).sign(),
+            json!("zoe"),
+            "no group in the claim `cognito:groups` is one of AUTH_ADMIN_GROUPS",
+        ),
+        (
+            api.token().user("zoe").without_claim("cognito:groups").sign(),
+            json!("zoe"),
+            "there is no claim `cognito:groups`",
+        ),
+        (
+            api.token().without_claim("sub").sign(),
+            json!(null),
+            "there is no user id: nobody could be held accountable",
+        ),
+        ("no token".to_owned(), json!(null), "the token is not three segments"),
+    ] {
+        let answer = api.list(&token, FLAG, "environment=staging").await;
+        let line = logged(&api, "list-schedules", &answer).await;
+
+        assert!([401, 403].contains(&answer.status), "{answer:?}");
+        assert_eq!(line["message"], "the request was refused", "{line:#}");
+        assert_eq!(line["cause"], rule, "{line:#}");
+        assert_eq!(line["user_id"], user_id, "{line:#}");
+        assert_eq!((&line["flag"], &line["environment"]), (&json!(FLAG), &json!("staging")), "{line:#}");
+        assert_eq!(line["source_ip"], "203.0.113.7", "{line:#}");
+        assert!(!answer.json.to_string().contains(rule), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn admins_of_keycloak_and_machines_with_scopes_are_admitted() {
+    let keycloak = Api::with()
+        .env_everywhere("AUTH_USER_ID_CLAIM", Some("/user/number"))
+        .env_everywhere("AUTH_GROUPS_CLAIM", Some("/realm_access/roles"))
+        .env_everywhere("AUTH_ADMIN_GROUPS", Some(r#"["CN=flag-admins,OU=Groups"]"#))
+        .start()
+        .await;
+    let machines = Api::with()
+        .env_everywhere("AUTH_GROUPS_CLAIM", Some("scope"))
+        .env_everywhere("AUTH_ADMIN_GROUPS", Some("flags/write"))
+        .start()
+        .await;
+    let (person, machine) = (keycloak.token().groups(&[]), machines.token().groups(&[]));
+    let person = person.claim("user", json!({"number": 4711}));
+    let roles = |roles: Value| person.clone().claim("realm_access", json!({ "roles": roles })).sign();
+    for api in [&keycloak, &machines] {
+        api.flag(FLAG, "production").await;
+    }
+
+    let by_person = keycloak.create(&roles(json!(["CN=flag-admins,OU=Groups"])), FLAG, "", &turn_on()).await;
+    let by_machine = machine.clone().claim("scope", "openid flags/write").sign();
+    let by_machine = machines.create(&by_machine, FLAG, "", &turn_on()).await;
+
+    assert_eq!(by_person.status, 201, "{by_person:?}");
+    assert_eq!(by_person.json["created_by"], "4711");
+    assert_eq!(by_machine.status, 201, "{by_machine:?}");
+    let staff = keycloak.list(&roles(json!(["OU=Groups"])), FLAG, "").await;
+    assert_problem(&staff, 403, "forbidden", "a part of the name");
+    let reader = machines.list(&machine.claim("scope", "openid flags/read").sign(), FLAG, "").await;
+    assert_problem(&reader, 403, "forbidden", "another scope");
 }

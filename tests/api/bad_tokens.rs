@@ -146,7 +146,7 @@ fn misfitting(api: &Api) -> Vec<(&'static str, String)> {
         ("nbf", json!("tomorrow")),
         ("sub", json!("")),
         ("sub", json!(null)),
-        ("sub", json!(7)),
+        ("sub", json!(7.5)),
         ("sub", json!(["admin-1"])),
         ("sub", json!("ü".repeat(257))),
         ("sub", json!("admin\n-1")),

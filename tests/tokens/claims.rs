@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use flag_schedules::domain::time::Timestamp;
+use flag_schedules::http::claim_path::ClaimPath;
 use flag_schedules::http::keys::KeySet;
 use flag_schedules::http::token::{ClaimSettings, Identity, check_claims, check_header, check_signature};
 use harness::tokens::Keys;
@@ -31,12 +32,16 @@ static KEYS: LazyLock<(Keys, KeySet)> = LazyLock::new(|| {
     (keys, set)
 });
 
+fn claim(path: &str) -> ClaimPath {
+    ClaimPath::parse(path.to_owned()).unwrap()
+}
+
 fn settings() -> ClaimSettings {
     ClaimSettings {
         issuer: Some("https://id.example.test".to_owned()),
-        audience: Some("flag-admin".to_owned()),
-        user_id_claim: "sub".to_owned(),
-        groups_claim: "groups".to_owned(),
+        audiences: vec!["flag-admin".to_owned()],
+        user_id_claim: claim("sub"),
+        groups_claim: claim("groups"),
         admin_groups: vec!["admin".to_owned(), "ops".to_owned()],
     }
 }
@@ -140,7 +145,7 @@ fn the_issuer_and_the_audience_must_be_the_expected_ones() {
 
 #[test]
 fn issuer_and_audience_are_unchecked_when_none_is_expected() {
-    let anybodys = ClaimSettings { issuer: None, audience: None, ..settings() };
+    let anybodys = ClaimSettings { issuer: None, audiences: Vec::new(), ..settings() };
 
     for changes in [json!({}), json!({"iss": null, "aud": null}), json!({"iss": "x", "aud": "y"})] {
         let judged = judge_text(&but(changes.clone()), &anybodys);
@@ -161,7 +166,10 @@ fn there_is_a_user_id_that_can_be_written_down() {
         (json!({"sub": null}), Some(NOBODY)),
         (json!({"sub": "null"}), Some(NOBODY)),
         (json!({"sub": ""}), Some(NOBODY)),
-        (json!({"sub": 7}), Some(NOBODY)),
+        (json!({"sub": 7}), None),
+        (json!({"sub": 7.0}), Some(NOBODY)),
+        (json!({"sub": 1e30}), Some(NOBODY)),
+        (json!({"sub": true}), Some(NOBODY)),
         (json!({"sub": ["admin-1"]}), Some(NOBODY)),
         (json!({"sub": "admin\n"}), Some(CONTROL)),
         (json!({"sub": "admin\0"}), Some(CONTROL)),
@@ -178,7 +186,7 @@ fn there_is_a_user_id_that_can_be_written_down() {
 
 #[test]
 fn the_admin_is_named_as_the_token_says() {
-    let other = ClaimSettings { user_id_claim: "username".to_owned(), ..settings() };
+    let other = ClaimSettings { user_id_claim: claim("username"), ..settings() };
 
     let usual = judge(json!({})).unwrap();
     let chosen = judge_text(&but(json!({"username": "zoe", "sub": null, "email": null})), &other).unwrap();
@@ -189,6 +197,102 @@ fn the_admin_is_named_as_the_token_says() {
     assert_eq!(chosen.user.email, None);
     assert_eq!(judge_text(&but(json!({})), &other).err(), Some(NOBODY), "sub is not the user's id there");
     assert_eq!(judge_text(&but(json!({"username": "a\tb"})), &other).err(), Some(CONTROL));
+}
+
+#[test]
+fn a_user_id_that_is_an_integer_is_written_in_digits() {
+    for (integer, user_id) in [
+        (json!(0), "0"),
+        (json!(-7), "-7"),
+        (json!(9_007_199_254_740_993_u64), "9007199254740993"),
+        (json!(u64::MAX), "18446744073709551615"),
+        (json!(i64::MIN), "-9223372036854775808"),
+    ] {
+        assert_eq!(judge(json!({ "sub": integer })).unwrap().user.user_id, user_id);
+    }
+    // Beyond 64 bits a number is not exact, and two users would be one.
+    let long = but(json!({})).replace(r#""admin-1""#, "18446744073709551616");
+    assert_eq!(judge_text(&long, &settings()).err(), Some(NOBODY), "{long}");
+}
+
+#[test]
+fn one_of_several_audiences_is_enough() {
+    let several = ClaimSettings { audiences: vec!["a,b".to_owned(), "c".to_owned()], ..settings() };
+
+    for (changes, expected) in [
+        (json!({"aud": "c"}), None),
+        (json!({"aud": "a,b"}), None),
+        (json!({"aud": ["x", "c"]}), None),
+        (json!({"aud": null, "client_id": "c"}), None),
+        (json!({"aud": "a"}), Some(AUDIENCE)),
+        (json!({"aud": "flag-admin"}), Some(AUDIENCE)),
+        (json!({"aud": "x", "client_id": "c"}), Some(AUDIENCE)),
+        (json!({"aud": null, "client_id": "x"}), Some(AUDIENCE)),
+        (json!({"aud": null}), Some(AUDIENCE)),
+    ] {
+        assert_eq!(judge_text(&but(changes.clone()), &several).err(), expected, "{changes}");
+    }
+}
+
+#[test]
+fn claims_inside_of_others_are_found_by_a_pointer() {
+    let nested = ClaimSettings {
+        user_id_claim: claim("/user/id"),
+        groups_claim: claim("/realm_access/roles"),
+        ..settings()
+    };
+    let judge =
+        |changes: Value| judge_text(&but(changes), &nested).map(|found| (found.user.user_id, found.is_admin));
+
+    let user = json!({"id": "zoe"});
+    for (changes, expected) in [
+        (json!({"user": user, "realm_access": {"roles": ["staff", "ops"]}}), Ok(true)),
+        (json!({"user": user, "realm_access": {"roles": ["staff"]}}), Ok(false)),
+        (json!({"user": user, "realm_access": {"roles": {"ops": true}}}), Ok(false)),
+        (json!({"user": user, "realm_access": ["ops"]}), Ok(false)),
+        (json!({"user": user, "realm_access": null, "/realm_access/roles": ["ops"]}), Ok(false)),
+        (json!({"user": user}), Ok(false)),
+        (json!({"user": "zoe", "realm_access": {"roles": ["ops"]}}), Err(NOBODY)),
+        (json!({"/user/id": "zoe", "realm_access": {"roles": ["ops"]}}), Err(NOBODY)),
+    ] {
+        let expected = expected.map(|is_admin| ("zoe".to_owned(), is_admin));
+        assert_eq!(judge(changes.clone()), expected, "{changes}");
+    }
+}
+
+#[test]
+fn scopes_are_a_list_with_spaces_in_between_and_other_texts_are_not() {
+    for claim_name in ["scope", "scp"] {
+        let by_scope = ClaimSettings { groups_claim: claim(claim_name), ..settings() };
+        for (scopes, is_admin) in [
+            (json!("admin"), true),
+            (json!("openid ops profile"), true),
+            (json!(" openid  ops "), true),
+            (json!(["openid", "ops"]), true),
+            (json!(["openid ops"]), false),
+            (json!("openid,ops"), false),
+            (json!("openid\tops"), false),
+            (json!("ops\u{a0}"), false),
+            (json!("administrators OPS"), false),
+            (json!(""), false),
+        ] {
+            let judged = judge_text(&but(json!({ claim_name: scopes })), &by_scope);
+            assert_eq!(judged.map(|identity| identity.is_admin), Ok(is_admin), "{claim_name}: {scopes}");
+        }
+    }
+}
+
+#[test]
+fn it_is_known_whether_the_claim_with_the_groups_is_there() {
+    for (changes, has_groups) in [
+        (json!({}), true),
+        (json!({"groups": []}), true),
+        (json!({"groups": "null"}), true),
+        (json!({"groups": null}), false),
+        (json!({"groups": null, "cognito:groups": ["admin"]}), false),
+    ] {
+        assert_eq!(judge(changes.clone()).unwrap().has_groups, has_groups, "{changes}");
+    }
 }
 
 #[test]

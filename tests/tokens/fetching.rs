@@ -83,6 +83,28 @@ async fn a_2xx_answer_up_to_256_kib_is_what_is_fetched() {
 }
 
 #[tokio::test]
+async fn a_server_that_answers_nobody_without_a_user_agent_is_told_one() {
+    let connection = |mut stream: TcpStream| async move {
+        let mut request = vec![0; 4096];
+        let length = stream.read(&mut request).await.unwrap_or(0);
+        let request = String::from_utf8_lossy(&request[..length]).to_ascii_lowercase();
+        let asks = request.contains("\r\nuser-agent: flag-schedules/");
+        let answer = if asks {
+            answer("200 OK", "content-length: 2\r\n", "{}")
+        } else {
+            answer("403 Forbidden", "", "")
+        };
+        let _ = stream.write_all(&answer).await;
+    };
+    let listener = Listener::start(ANY, connection).await.unwrap();
+
+    let fetched =
+        timeout(LIMIT, Https.fetch(&format!("http://{}/jwks.json", listener.address()))).await.unwrap();
+
+    assert_eq!(fetched.map_err(|error| error.to_string()), Ok(b"{}".to_vec()));
+}
+
+#[tokio::test]
 async fn an_answer_that_is_no_success_or_no_http_is_an_error() {
     for (status, headers) in [
         ("304 Not Modified", ""),

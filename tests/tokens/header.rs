@@ -50,6 +50,8 @@ fn a_header_with_what_is_needed_and_nothing_more_is_accepted() {
         ("as usual", but(json!({}))),
         ("no typ", but(json!({"typ": null}))),
         ("typ of an access token", but(json!({"typ": "at+jwt"}))),
+        ("typ of an access token in full", but(json!({"typ": "application/at+jwt"}))),
+        ("typ in full, in another case", but(json!({"typ": "Application/JWT"}))),
         ("typ in another case", but(json!({"typ": "jwt"}))),
         ("typ of an access token in another case", but(json!({"typ": "AT+JWT"}))),
         ("a parameter that asks for nothing", but(json!({"x5t": "AAAA", "anything": {"a": 1}}))),
@@ -139,7 +141,17 @@ fn every_other_header_is_refused_for_its_own_reason() {
             ));
         }
     }
-    for typ in ["", "JWE", "JOSE", "at+jwt ", "dpop+jwt", "secevent+jwt", "application/json"] {
+    for typ in [
+        "",
+        "JWE",
+        "JOSE",
+        "at+jwt ",
+        "dpop+jwt",
+        "secevent+jwt",
+        "application/json",
+        "application/",
+        "application/application/jwt",
+    ] {
         bad.push((TYP, typ, but(json!({"typ": typ}))));
     }
 

@@ -6,7 +6,7 @@ use flag_schedules::http::algorithms;
 use flag_schedules::http::keys::KeySet;
 use flag_schedules::http::token::{check_header, check_signature};
 use harness::tokens::{ALGORITHMS, Keys};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{key_set, keys_of};
 
@@ -157,9 +157,9 @@ fn a_key_counts_only_for_the_algorithms_of_its_kind_and_for_its_own() {
             let algorithm = algorithms::named(of_token).unwrap();
             let same_kind = of_key == of_token || (is_rsa(of_key) && is_rsa(of_token));
 
-            let found = with_alg.find(keys.kid(), algorithm).is_some();
+            let found = with_alg.find(keys.kid(), algorithm).count() == 1;
             assert_eq!(found, of_key == of_token, "a key for {of_key}, a token by {of_token}");
-            let found = without_alg.find(keys.kid(), algorithm).is_some();
+            let found = without_alg.find(keys.kid(), algorithm).count() == 1;
             assert_eq!(found, same_kind, "a key that fits {of_key}, a token by {of_token}");
             if of_key != of_token {
                 let token = keys.token().header("alg", of_token).sign();
@@ -208,4 +208,63 @@ fn a_key_that_is_too_small_or_no_point_of_its_curve_verifies_nothing() {
     assert_eq!(judge(&keys.token().sign(), &key_set(&[off_curve])), Err(NOT_SIGNED));
     assert_eq!(judge(&keys.token().sign(), &key_set(&[short])), Err(NOT_SIGNED));
     assert_eq!(judge(&rsa.token().sign(), &key_set(&[small])), Err(NOT_SIGNED), "RSA with 1024 bits");
+}
+
+/// The key with zero octets in front of one of its numbers, or without those that are there.
+fn respelled(key: &Value, member: &str, zeros: usize) -> Value {
+    let number = URL_SAFE_NO_PAD.decode(key[member].as_str().unwrap()).unwrap();
+    let digits = number.iter().position(|octet| *octet != 0).unwrap();
+    let mut octets = vec![0; zeros];
+    octets.extend(&number[digits..]);
+    let mut key = key.clone();
+    key[member] = json!(URL_SAFE_NO_PAD.encode(octets));
+    key
+}
+
+#[test]
+fn a_key_counts_with_any_number_of_zeros_in_front_of_its_numbers() {
+    for (algorithm, members) in
+        [("RS256", ["n", "e"]), ("PS512", ["n", "e"]), ("ES256", ["x", "y"]), ("ES384", ["x", "y"])]
+    {
+        let keys = Keys::for_algorithm(algorithm);
+        let token = keys.token().sign();
+        for member in members {
+            for zeros in [0, 1, 2, 5] {
+                let set = key_set(&[respelled(&keys.jwk(), member, zeros)]);
+                assert_eq!(judge(&token, &set), Ok(()), "{algorithm}: {zeros} zeros in front of {member}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_coordinate_that_begins_with_a_zero_may_come_without_it() {
+    // One of 128 keys has such a coordinate.
+    let short = (0..10_000).map(|_| Keys::generate()).find_map(|keys| {
+        let jwk = keys.jwk();
+        let starts = |member: &str| URL_SAFE_NO_PAD.decode(jwk[member].as_str().unwrap()).unwrap()[0] == 0;
+        ["x", "y"].into_iter().find(|member| starts(member)).map(|member| (respelled(&jwk, member, 0), keys))
+    });
+    let (jwk, keys) = short.expect("ten thousand keys without a zero in front");
+
+    assert_eq!(judge(&keys.token().sign(), &key_set(&[jwk])), Ok(()));
+}
+
+#[test]
+fn each_of_several_keys_with_one_id_counts() {
+    let (first, second, third) = (Keys::generate(), Keys::generate(), Keys::generate());
+    let named = |keys: &Keys| {
+        let mut jwk = keys.jwk();
+        jwk["kid"] = json!(first.kid());
+        jwk
+    };
+    let signed = |keys: &Keys| {
+        let header = json!({"alg": "ES256", "kid": first.kid()}).to_string();
+        keys.raw_token(&header, "{}")
+    };
+    let set = key_set(&[named(&first), named(&second)]);
+
+    assert_eq!(judge(&signed(&first), &set), Ok(()));
+    assert_eq!(judge(&signed(&second), &set), Ok(()), "the second key of this id");
+    assert_eq!(judge(&signed(&third), &set), Err(NOT_SIGNED), "a key that is not in the set");
 }

@@ -20,6 +20,8 @@ use crate::ports::key_server::KeyServer;
 const LIMIT: Duration = Duration::from_secs(3);
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
+const USER_AGENT: &str = concat!("flag-schedules/", env!("CARGO_PKG_VERSION"));
+
 type Body = Full<Cursor<Vec<u8>>>;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,7 +31,12 @@ impl Https {
     /// Returns the body of a 2xx response; any other status is an error. Errors never contain the URL's query, which
     /// may be a secret.
     pub async fn send(self, method: &str, url: &str, body: Vec<u8>) -> Result<Vec<u8>, BoxError> {
-        let request = Request::builder().method(method).uri(url).body(Full::new(Cursor::new(body)))?;
+        // Some servers answer nobody who does not say who is asking.
+        let request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header("user-agent", USER_AGENT)
+            .body(Full::new(Cursor::new(body)))?;
         timeout(LIMIT, async {
             let response = client()?.request(request).await?;
             let status = response.status();

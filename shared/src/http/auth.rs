@@ -26,21 +26,21 @@ impl Authenticator {
     /// Fails with [`Problem::NoToken`], [`Problem::BadToken`], [`Problem::NotAdmin`] or [`Problem::KeysUnavailable`].
     pub async fn authenticate(&self, request: &Request) -> Result<Caller, Problem> {
         let token = bearer(&request.headers)?;
-        let unverified = check_header(token).map_err(refused)?;
+        let unverified = check_header(token).map_err(Problem::BadToken)?;
         let keys = self.keys.key_set_for(&unverified.key_id).await.ok_or(Problem::KeysUnavailable)?;
-        let signed = check_signature(&unverified, &keys).map_err(refused)?;
-        let identity = check_claims(&signed, &self.claims, self.clock.now()).map_err(refused)?;
+        let signed = check_signature(&unverified, &keys).map_err(Problem::BadToken)?;
+        let identity = check_claims(&signed, &self.claims, self.clock.now()).map_err(Problem::BadToken)?;
         if !identity.is_admin {
-            tracing::info!(user_id = identity.user.user_id, "refused: not an admin");
-            return Err(Problem::NotAdmin);
+            let claim = self.claims.groups_claim.as_str();
+            let rule = if identity.has_groups {
+                format!("no group in the claim `{claim}` is one of AUTH_ADMIN_GROUPS")
+            } else {
+                format!("there is no claim `{claim}`")
+            };
+            return Err(Problem::NotAdmin { user_id: identity.user.user_id, rule });
         }
         Ok(Caller { admin: identity.user, call: request.call.clone() })
     }
-}
-
-fn refused(error: TokenError) -> Problem {
-    tracing::info!(reason = %error, "refused: bad token");
-    Problem::BadToken
 }
 
 /// The bearer token; the scheme is case-insensitive (RFC 6750 section 2.1). A missing header or another scheme counts
@@ -50,9 +50,10 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut values = headers.get_all("authorization").iter();
     let value = values.next().ok_or(Problem::NoToken)?;
     if values.next().is_some() {
-        return Err(refused(TokenError("there are two Authorization headers")));
+        return Err(Problem::BadToken(TokenError("there are two Authorization headers")));
     }
-    let value = value.to_str().map_err(|_| refused(TokenError("the Authorization header is not ASCII")))?;
+    let value =
+        value.to_str().map_err(|_| Problem::BadToken(TokenError("the Authorization header is not ASCII")))?;
     let value = value.trim();
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim_start()) } else { Err(Problem::NoToken) }

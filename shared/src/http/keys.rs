@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -98,9 +100,10 @@ impl KeySet {
         Ok(Self { keys, verified: Mutex::default() })
     }
 
-    #[must_use]
-    pub fn find(&self, id: &str, algorithm: Algorithm) -> Option<&DecodingKey> {
-        self.keys.iter().find(|key| key.id == id && key.algorithms.contains(&algorithm)).map(|key| &key.key)
+    /// Ids need not be unique.
+    pub fn find(&self, id: &str, algorithm: Algorithm) -> impl Iterator<Item = &DecodingKey> {
+        let fits = move |key: &&Key| key.id == id && key.algorithms.contains(&algorithm);
+        self.keys.iter().filter(fits).map(|key| &key.key)
     }
 
     pub(super) fn has_verified(&self, token: &Fingerprint) -> bool {
@@ -121,7 +124,7 @@ impl KeySet {
 
 /// A key that may verify signatures: `use`, `key_ops` and `alg` must allow it or be absent.
 fn usable(value: &Value) -> Option<Key> {
-    let jwk: Jwk = serde_json::from_value(value.clone()).ok()?;
+    let jwk: Jwk = serde_json::from_value(canonical(value)?).ok()?;
     let id = jwk.common.key_id.clone().filter(|id| !id.is_empty())?;
     if jwk.common.public_key_use.as_ref().is_some_and(|purpose| *purpose != PublicKeyUse::Signature) {
         return None;
@@ -141,6 +144,33 @@ fn usable(value: &Value) -> Option<Key> {
     }
     let key = DecodingKey::from_jwk(&jwk).ok()?;
     (!algorithms.is_empty()).then_some(Key { id, algorithms, key })
+}
+
+/// With the key's numbers in the length that they must have (RFC 7518 sections 6.2.1.2 and 6.3.1.1): some libraries put
+/// zero octets in front of them, or leave out those that belong there. `None` if one is no number of that length.
+fn canonical(key: &Value) -> Option<Value> {
+    let mut key = key.clone();
+    let size = match key["crv"].as_str() {
+        Some("P-256") => Some(32),
+        Some("P-384") => Some(48),
+        _ => None,
+    };
+    let members: &[&str] = match key["kty"].as_str() {
+        Some("RSA") => &["n", "e"],
+        Some("EC") => &["x", "y"],
+        _ => &[],
+    };
+    for member in members {
+        let octets = URL_SAFE_NO_PAD.decode(key[*member].as_str()?).ok()?;
+        let zeros = octets.iter().take_while(|octet| **octet == 0).count();
+        let mut number = octets[zeros..].to_vec();
+        if let Some(size) = size.filter(|_| key["kty"] == "EC") {
+            let missing = usize::checked_sub(size, number.len())?;
+            number.splice(..0, std::iter::repeat_n(0, missing));
+        }
+        key[*member] = URL_SAFE_NO_PAD.encode(number).into();
+    }
+    Some(key)
 }
 
 pub struct KeySetCache {
@@ -227,10 +257,10 @@ mod tests {
     fn a_key_is_found_by_its_id_for_its_own_algorithm() {
         let set = set(r#","kid":"1","use":"sig","key_ops":["verify"],"alg":"ES256""#).unwrap();
 
-        assert!(set.find("1", Algorithm::ES256).is_some());
-        assert!(set.find("1", Algorithm::ES384).is_none());
-        assert!(set.find("1", Algorithm::RS256).is_none());
-        assert!(set.find("2", Algorithm::ES256).is_none());
+        assert!(set.find("1", Algorithm::ES256).count() == 1);
+        assert!(set.find("1", Algorithm::ES384).next().is_none());
+        assert!(set.find("1", Algorithm::RS256).next().is_none());
+        assert!(set.find("2", Algorithm::ES256).next().is_none());
     }
 
     #[test]

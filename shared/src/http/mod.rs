@@ -4,6 +4,7 @@ pub mod algorithms;
 pub mod auth;
 pub mod auth_settings;
 pub mod body;
+pub mod claim_path;
 pub mod cursor;
 pub mod event;
 mod input;

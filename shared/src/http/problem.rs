@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::body::MAX_BODY_BYTES;
 use super::event::EventError;
 use super::input_error::InputError;
+use super::token::TokenError;
 use super::views::ScheduleView;
 use crate::domain::schedule::MAX_DAYS_AHEAD;
 use crate::error::chain;
@@ -21,9 +22,12 @@ pub enum Problem {
     MalformedRequest(EventError),
     /// No `Authorization` header, or one of another scheme.
     NoToken,
-    /// Only the log says which rule the token broke.
-    BadToken,
-    NotAdmin,
+    BadToken(TokenError),
+    /// The token is valid, and names no admin group where it should.
+    NotAdmin {
+        user_id: String,
+        rule: String,
+    },
     InvalidJson(String),
     /// Every violation in the request.
     Invalid(Vec<InputError>),
@@ -76,8 +80,8 @@ impl Problem {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::MalformedRequest(_) | Self::InvalidJson(_) | Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::NoToken | Self::BadToken => StatusCode::UNAUTHORIZED,
-            Self::NotAdmin => StatusCode::FORBIDDEN,
+            Self::NoToken | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
+            Self::NotAdmin { .. } => StatusCode::FORBIDDEN,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Service(error) => match error {
@@ -101,8 +105,8 @@ impl Problem {
         match self {
             Self::MalformedRequest(_) | Self::Invalid(_) => "invalid_request",
             Self::InvalidJson(_) => "invalid_json",
-            Self::NoToken | Self::BadToken => "unauthenticated",
-            Self::NotAdmin => "forbidden",
+            Self::NoToken | Self::BadToken(_) => "unauthenticated",
+            Self::NotAdmin { .. } => "forbidden",
             Self::BodyTooLarge => "body_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::Service(error) => match error {
@@ -145,8 +149,8 @@ impl Problem {
         match self {
             Self::MalformedRequest(error) => format!("The request cannot be read: {error}."),
             // The same text for every bad token: it must not help anyone forge a better one.
-            Self::NoToken | Self::BadToken => "Send a valid access token in the header `Authorization: Bearer <token>`.".into(),
-            Self::NotAdmin => "The token is valid, but names no group of admins.".into(),
+            Self::NoToken | Self::BadToken(_) => "Send a valid access token in the header `Authorization: Bearer <token>`.".into(),
+            Self::NotAdmin { .. } => "The token is valid, but names no group of admins.".into(),
             Self::InvalidJson(reason) => format!("Send one JSON object in UTF-8: {reason}."),
             Self::Invalid(errors) => match &errors[..] {
                 [_] => "One thing has to be corrected; `errors` says which.".into(),
@@ -195,7 +199,7 @@ impl Problem {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let challenge = match self {
                     Self::NoToken => "Bearer",
-                    Self::NotAdmin => "Bearer error=\"insufficient_scope\"",
+                    Self::NotAdmin { .. } => "Bearer error=\"insufficient_scope\"",
                     _ => "Bearer error=\"invalid_token\"",
                 };
                 vec![("www-authenticate", challenge.to_owned())]
@@ -205,10 +209,19 @@ impl Problem {
         }
     }
 
-    /// Details for the log only.
+    /// The admin-to-be, if the token says who that is.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&str> {
+        if let Self::NotAdmin { user_id, .. } = self { Some(user_id) } else { None }
+    }
+
+    /// Details for the log only: no caller learns which rule a token broke.
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         match self {
+            Self::NoToken => Some("there is no bearer token".to_owned()),
+            Self::BadToken(error) => Some(error.to_string()),
+            Self::NotAdmin { rule, .. } => Some(rule.clone()),
             Self::Service(error @ ScheduleError::Store(_)) => Some(chain(error)),
             Self::Bug(cause) => Some(cause.clone()),
             Self::KeysUnavailable => Some("the key set could not be fetched".to_owned()),

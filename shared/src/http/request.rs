@@ -161,6 +161,12 @@ impl Request {
         input.finish(cancellation).map_err(Problem::Invalid)
     }
 
+    /// Which flag the request is about, for the log.
+    #[must_use]
+    pub fn flag(&self) -> Option<FlagAddress> {
+        self.input(&["environment"]).flag()
+    }
+
     fn input(&self, known: &[&str]) -> Input<'_> {
         Input::new(&self.path_parameters, &self.query, &self.headers, known)
     }

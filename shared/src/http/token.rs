@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use thiserror::Error;
 
+use super::claim_path::ClaimPath;
 use super::keys::{Fingerprint, KeySet};
 use super::{algorithms, json};
 use crate::domain::admin::Admin;
@@ -27,10 +28,10 @@ const MAX_LIFETIME: f64 = 24.0 * 60.0 * 60.0;
 pub struct ClaimSettings {
     /// Unchecked if unset.
     pub issuer: Option<String>,
-    /// The expected `aud` or, if there is none, `client_id`; unchecked if unset.
-    pub audience: Option<String>,
-    pub user_id_claim: String,
-    pub groups_claim: String,
+    /// One of these must be in `aud` or, if there is none, be the `client_id`; unchecked if empty.
+    pub audiences: Vec<String>,
+    pub user_id_claim: ClaimPath,
+    pub groups_claim: ClaimPath,
     /// An admin is in at least one of these.
     pub admin_groups: Vec<String>,
 }
@@ -105,7 +106,7 @@ pub fn check_header(token: &str) -> Result<Unverified<'_>, TokenError> {
     if header.crit || header.jku || header.jwk || header.x5u || header.x5c || header.zip {
         return Err(TokenError("the header has one of crit, jku, jwk, x5u, x5c, zip"));
     }
-    if header.typ.is_some_and(|typ| !["jwt", "at+jwt"].contains(&typ.to_ascii_lowercase().as_str())) {
+    if header.typ.is_some_and(|typ| !is_token(&typ)) {
         return Err(TokenError("the header's `typ` is neither JWT nor at+jwt"));
     }
     let algorithm = algorithms::named(&header.alg).ok_or(TokenError("the header's `alg` is not allowed"))?;
@@ -113,17 +114,26 @@ pub fn check_header(token: &str) -> Result<Unverified<'_>, TokenError> {
     Ok(Unverified { algorithm, key_id, message, payload, signature })
 }
 
-/// Step two: verifies with the key that the header names, if it allows the algorithm. A signature has one valid
-/// spelling: padding, or non-zero bits left over in base64url, make it another. A verified token is cached with its
-/// key set.
+/// `JWT` or `at+jwt` (RFC 9068), in any case; `application/` may be left out (RFC 7515 section 4.1.9).
+fn is_token(typ: &str) -> bool {
+    let typ = typ.to_ascii_lowercase();
+    ["jwt", "at+jwt"].contains(&typ.strip_prefix("application/").unwrap_or(&typ))
+}
+
+/// Step two: verifies with a key that the header names and that allows the algorithm; several may have the same id.
+/// A signature has one valid spelling: padding, or non-zero bits left over in base64url, make it another. A verified
+/// token is cached with its key set.
 pub fn check_signature<'a>(token: &Unverified<'a>, keys: &KeySet) -> Result<Signed<'a>, TokenError> {
-    let key = keys
-        .find(&token.key_id, token.algorithm)
-        .ok_or(TokenError("no key of this `kid` for this `alg` in the key set"))?;
+    let mut keys_of_id = keys.find(&token.key_id, token.algorithm).peekable();
+    if keys_of_id.peek().is_none() {
+        return Err(TokenError("no key of this `kid` for this `alg` in the key set"));
+    }
     let fingerprint = Fingerprint::of(token.message, token.signature);
     if !keys.has_verified(&fingerprint) {
-        let verified = crypto::verify(token.signature, token.message.as_bytes(), key, token.algorithm);
-        if !matches!(verified, Ok(true)) {
+        let message = token.message.as_bytes();
+        let verifies =
+            |key| matches!(crypto::verify(token.signature, message, key, token.algorithm), Ok(true));
+        if !keys_of_id.any(verifies) {
             return Err(TokenError("the signature does not verify"));
         }
         keys.remember(fingerprint);
@@ -158,10 +168,10 @@ enum Audience {
 }
 
 impl Audience {
-    fn holds(&self, audience: &str) -> bool {
+    fn holds_one_of(&self, expected: &[String]) -> bool {
         match self {
-            Self::One(one) => one == audience,
-            Self::Several(several) => several.iter().any(|one| one == audience),
+            Self::One(one) => expected.contains(one),
+            Self::Several(several) => several.iter().any(|one| expected.contains(one)),
         }
     }
 }
@@ -171,6 +181,8 @@ pub struct Identity {
     pub user: Admin,
     /// If false, the caller is authenticated but may do nothing.
     pub is_admin: bool,
+    /// Whether the token has the claim with the groups at all; for the log.
+    pub has_groups: bool,
 }
 
 /// Step three.
@@ -186,33 +198,38 @@ pub fn check_claims(
     if settings.issuer.is_some() && claims.iss != settings.issuer {
         return Err(TokenError("the issuer is another"));
     }
-    if let Some(expected) = &settings.audience {
+    if !settings.audiences.is_empty() {
         let matches = match &claims.aud {
-            Some(audience) => audience.holds(expected),
+            Some(audience) => audience.holds_one_of(&settings.audiences),
             // Amazon Cognito's access tokens have no `aud`.
-            None => claims.client_id.as_ref() == Some(expected),
+            None => claims.client_id.as_ref().is_some_and(|client| settings.audiences.contains(client)),
         };
         if !matches {
             return Err(TokenError("the audience is another"));
         }
     }
-    let user_id = all.get(&settings.user_id_claim).and_then(Value::as_str).unwrap_or_default();
+    let user_id = user_id(settings.user_id_claim.find(&all));
     if user_id.is_empty() {
         return Err(TokenError("there is no user id: nobody could be held accountable"));
     }
     if user_id.chars().count() > MAX_USER_ID {
         return Err(TokenError("the user id is too long"));
     }
-    if [Some(user_id), claims.email.as_deref()]
+    if [Some(user_id.as_str()), claims.email.as_deref()]
         .into_iter()
         .flatten()
         .any(|text| text.contains(char::is_control))
     {
         return Err(TokenError("the user id or the e-mail address has control characters"));
     }
-    let is_admin = groups(all.get(&settings.groups_claim))
+    let groups_claim = settings.groups_claim.find(&all);
+    let is_admin = groups(groups_claim, settings.groups_claim.is_scope())
         .any(|group| settings.admin_groups.iter().any(|admin_group| admin_group == group));
-    Ok(Identity { user: Admin { user_id: user_id.to_owned(), email: claims.email }, is_admin })
+    Ok(Identity {
+        user: Admin { user_id, email: claims.email },
+        is_admin,
+        has_groups: groups_claim.is_some(),
+    })
 }
 
 fn check_times(claims: &Claims, now: Timestamp) -> Result<(), TokenError> {
@@ -233,12 +250,22 @@ fn check_times(claims: &Claims, now: Timestamp) -> Result<(), TokenError> {
     Ok(())
 }
 
-/// An array of strings, or a single string.
-fn groups(claim: Option<&Value>) -> impl Iterator<Item = &str> {
-    let (one, several) = match claim {
-        Some(Value::String(group)) => (Some(group.as_str()), &[][..]),
-        Some(Value::Array(groups)) => (None, &groups[..]),
-        _ => (None, &[][..]),
+/// A text, or an integer in digits; empty if it is neither. Other numbers are not exact, and two users could be one.
+fn user_id(claim: Option<&Value>) -> String {
+    match claim {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) if number.is_i64() || number.is_u64() => number.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// An array of strings, or a single string, which is a list if it is a scope.
+fn groups(claim: Option<&Value>, is_scope: bool) -> impl Iterator<Item = &str> {
+    let (text, several) = match claim {
+        Some(Value::String(text)) => (text.as_str(), &[][..]),
+        Some(Value::Array(groups)) => ("", &groups[..]),
+        _ => ("", &[][..]),
     };
-    one.into_iter().chain(several.iter().filter_map(Value::as_str))
+    let of_text = text.split(move |char| is_scope && char == ' ').filter(|group| !group.is_empty());
+    of_text.chain(several.iter().filter_map(Value::as_str))
 }

@@ -37,30 +37,63 @@ where
     let end = (Instant::now() + HANDLER_LIMIT).min(deadline_of(context.deadline) - RESPONSE_RESERVE);
     let request_id = gateway_request_id(&payload).unwrap_or(&context.request_id).to_owned();
     let request = Request::read(payload, &request_id);
-    let handling = async {
-        let request = request?;
-        let handled = AssertUnwindSafe(handler(app, &request)).catch_unwind();
+    let handling = async |request| {
+        let handled = AssertUnwindSafe(handler(app, request)).catch_unwind();
         match tokio::time::timeout_at(end.into(), handled).await {
             Ok(Ok(result)) => result,
             Ok(Err(_panic)) => Err(Problem::Bug("the handler panicked".to_owned())),
             Err(_elapsed) => Err(Problem::TooSlow),
         }
     };
-    Ok(match handling.await {
+    let (handled, request) = match request {
+        Ok(request) => (handling(&request).await, Some(request)),
+        Err(problem) => (Err(problem), None),
+    };
+    Ok(match handled {
         Ok(reply) => response(reply.status, "application/json", reply.headers, reply.body),
         Err(problem) => {
-            let (status, code, cause) = (problem.status(), problem.code(), problem.cause());
-            if status.is_server_error() {
-                tracing::error!(request_id, status = status.as_u16(), code, cause, "the request failed");
-            } else {
-                tracing::info!(request_id, status = status.as_u16(), code, "the request was refused");
-            }
-            let headers = problem.headers();
+            log(&problem, &request_id, request.as_ref());
+            let (status, headers) = (problem.status(), problem.headers());
             // Nothing in a problem can fail to serialize.
             let body = serde_json::to_string(&problem.view(&request_id)).unwrap_or_default();
             response(status, "application/problem+json", headers, body)
         }
     })
+}
+
+/// One line, from which a request that was not served can be traced to its caller, its flag and the reason.
+fn log(problem: &Problem, request_id: &str, request: Option<&Request>) {
+    let (status, code, cause) = (problem.status(), problem.code(), problem.cause());
+    let flag = request.and_then(Request::flag);
+    let environment = flag.as_ref().map(|flag| flag.environment.as_str());
+    let flag = flag.as_ref().map(|flag| flag.key.as_str());
+    let source_ip = request.and_then(|request| request.call.source_ip.as_deref());
+    let (status, user_id) = (status.as_u16(), problem.user_id());
+    if status >= 500 {
+        tracing::error!(
+            request_id,
+            status,
+            code,
+            cause,
+            user_id,
+            flag,
+            environment,
+            source_ip,
+            "the request failed"
+        );
+    } else {
+        tracing::info!(
+            request_id,
+            status,
+            code,
+            cause,
+            user_id,
+            flag,
+            environment,
+            source_ip,
+            "the request was refused"
+        );
+    }
 }
 
 fn response(
