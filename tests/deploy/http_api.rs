@@ -19,19 +19,25 @@ fn stage(deployed: &Deployed) -> &Value {
     stages.into_values().next().unwrap_or(&Value::Null)
 }
 
+/// Every operation of the API, which is one for each endpoint.
+fn operations<'a>(deployed: &'a Deployed) -> BTreeMap<String, &'a Value> {
+    let paths = openapi::entries(&deployed.properties("Api")["Body"]["paths"]);
+    let of_path = |(path, operations): (&'a String, &'a Value)| {
+        openapi::entries(operations).map(move |(method, operation)| (format!("{method} {path}"), operation))
+    };
+    let operations: BTreeMap<_, _> = paths.flat_map(of_path).collect();
+    assert_eq!(operations.len(), ENDPOINTS.len(), "{:?}", operations.keys());
+    operations
+}
+
 #[test]
 fn every_route_wants_a_token_of_the_issuer_for_the_audience() {
     let deployed = deployed(&[]);
-    let body = &deployed.properties("Api")["Body"];
-    let mut routes = 0;
-    for (path, operations) in body["paths"].as_object().into_iter().flatten() {
-        for (method, operation) in operations.as_object().into_iter().flatten() {
-            assert_eq!(operation["security"], json!([{"AdminToken": []}]), "{method} {path}");
-            routes += 1;
-        }
+    for (operation, described) in operations(&deployed) {
+        assert_eq!(described["security"], json!([{"AdminToken": []}]), "{operation}");
     }
 
-    assert_eq!(routes, ENDPOINTS.len(), "{body:#}");
+    let body = &deployed.properties("Api")["Body"];
     let scheme = &body["components"]["securitySchemes"];
     let expected = json!({
         "type": "jwt",
@@ -44,6 +50,38 @@ fn every_route_wants_a_token_of_the_issuer_for_the_audience() {
     for kind in ["AWS::ApiGatewayV2::Route", "AWS::ApiGateway::RestApi", "AWS::Lambda::Url"] {
         assert!(deployed.all(kind).is_empty(), "{kind}");
     }
+}
+
+/// API Gateway verifies RSA signatures only; the functions verify every token in any case.
+#[test]
+fn the_gateway_can_leave_the_tokens_to_the_functions() {
+    let deployed = deployed(&["GatewayTokenCheck=none"]);
+    for (operation, described) in operations(&deployed) {
+        assert_eq!(described["security"], json!([]), "{operation}");
+        assert_ne!(described["x-amazon-apigateway-integration"], Value::Null, "{operation}");
+    }
+
+    assert_eq!(deployed.properties("Api")["Body"]["components"]["securitySchemes"], json!({}));
+    assert_eq!(deployed.broken_rules, Vec::<String>::new());
+}
+
+#[test]
+fn the_gateway_demands_one_of_the_scopes() {
+    let demanding = deployed(&["AuthGatewayScopes=flags/write,flags/admin"]);
+    for (operation, described) in operations(&demanding) {
+        assert_eq!(
+            described["security"],
+            json!([{"AdminToken": ["flags/write", "flags/admin"]}]),
+            "{operation}"
+        );
+    }
+
+    assert_eq!(demanding.broken_rules, Vec::<String>::new());
+    let unchecked = deployed(&["AuthGatewayScopes=flags/write", "GatewayTokenCheck=none"]);
+    assert_eq!(
+        unchecked.broken_rules,
+        ["ScopesAtTheGateway: AuthGatewayScopes needs GatewayTokenCheck jwt."]
+    );
 }
 
 #[test]
