@@ -116,7 +116,7 @@ fn what_is_missing_is_told_before_anything_is_deployed() {
         ]
     );
     assert_eq!(
-        deployed(&["AuthJwks={}", "DatabaseAuthentication=secret"]).broken_rules,
+        deployed(&[r#"AuthJwks={"keys":[{"kty":"RSA"}]}"#, "DatabaseAuthentication=secret"]).broken_rules,
         [
             "DatabaseBySecret: DatabaseAuthentication secret needs DatabaseApiSecret.",
             "DatabaseBySecret: DatabaseAuthentication secret needs DatabaseProcessorSecret.",

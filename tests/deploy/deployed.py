@@ -22,6 +22,17 @@ PSEUDO = {
 NOTHING = object()
 
 
+def refusal(parameter, value):
+    """Why CloudFormation refuses this value of a parameter; nothing if it does not."""
+    text = str(value)
+    fits = (
+        text in map(str, parameter.get("AllowedValues", [value]))
+        and re.fullmatch(parameter.get("AllowedPattern", r"[\s\S]*"), text)
+        and parameter.get("MinLength", 0) <= len(text) <= parameter.get("MaxLength", len(text))
+    )
+    return None if fits else parameter.get("ConstraintDescription", "is not allowed")
+
+
 def long_form(value):
     """`Fn::GetAtt` as a list, which is what the translator understands."""
     if isinstance(value, dict):
@@ -35,10 +46,13 @@ class Deployment:
     def __init__(self, template, given):
         self.conditions = template.get("Conditions", {})
         self.values = dict(PSEUDO)
+        self.refused = []
         for name, parameter in template["Parameters"].items():
             value = given.get(name, parameter.get("Default"))
             if value is None:
                 sys.exit(f"the parameter {name} has no default, and is not given")
+            if reason := refusal(parameter, value):
+                self.refused.append(f"{name} {reason}")
             if parameter["Type"] == "CommaDelimitedList":
                 value = str(value).split(",")
             self.values[name] = value
@@ -133,7 +147,7 @@ def main():
         if deployment.resolved(rule.get("RuleCondition", True))
         for assertion in rule["Assertions"]
     }
-    broken = [rule for rule, holds in rules.items() if not holds]
+    broken = deployment.refused + [rule for rule, holds in rules.items() if not holds]
     json.dump({"Resources": resources, "BrokenRules": broken}, sys.stdout, default=str)
 
 

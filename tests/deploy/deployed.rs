@@ -45,7 +45,7 @@ pub const IN_VPC: [&str; 5] = [
 #[derive(Debug)]
 pub struct Deployed {
     resources: Map<String, Value>,
-    /// The rules that the parameters break: CloudFormation would not begin.
+    /// The constraints and rules that the parameters break: CloudFormation would not begin.
     pub broken_rules: Vec<String>,
 }
 

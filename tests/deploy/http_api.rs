@@ -207,3 +207,36 @@ fn a_line_of_the_access_log_is_json_and_tells_no_secret() {
         assert!(!format.contains(secret), "{secret} is in {format}");
     }
 }
+
+/// The command line of SAM strips quotes that are not escaped, and every function would fail at its start.
+#[test]
+fn what_is_no_key_set_or_no_list_is_refused_before_anything_is_deployed() {
+    let refused = |parameter: &str| deployed(&["AuthJwksUrl=", parameter]).broken_rules.clone();
+    let audience = |value: &str| deployed(&[&format!("AuthAudience={value}")]).broken_rules.clone();
+
+    for keys in [
+        r#"{"keys":[{"kty":"RSA","kid":"1","n":"AQAB","e":"AQAB"}]}"#,
+        "\n{ \"keys\" : [\n{\"kid\": \"1\", \"kty\": \"EC\"} ]\n}\n",
+        r#"{"issuer":"x","keys":[{"kid":"1"},{"kty":"OKP"}],"more":1}"#,
+    ] {
+        assert_eq!(refused(&format!("AuthJwks={keys}")), Vec::<String>::new(), "{keys}");
+    }
+    for text in [
+        "{keys:[{kty:RSA}]}",
+        "{",
+        "{}",
+        r#"{"keys":[]}"#,
+        r#"{"keys":[{"kid":"1"}]}"#,
+        r#"[{"kty":"RSA"}]"#,
+        r#"{"kty":"RSA"}"#,
+        "https://id.example.test/jwks.json",
+        r#"'{"keys":[{"kty":"RSA"}]}'"#,
+    ] {
+        let told = refused(&format!("AuthJwks={text}"));
+        assert!(told[0].starts_with("AuthJwks must be a key set such as"), "{text}: {told:?}");
+    }
+    for list in ["flag-admin", "a,b", "https://api.example.test,flag-admin"] {
+        assert_eq!(audience(list), Vec::<String>::new(), "{list}");
+    }
+    assert!(audience(r#"["a","b"]"#)[0].starts_with("AuthAudience must be names separated by commas"));
+}
