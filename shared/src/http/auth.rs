@@ -26,10 +26,10 @@ impl Authenticator {
     /// Fails with [`Problem::NoToken`], [`Problem::BadToken`], [`Problem::NotAdmin`] or [`Problem::KeysUnavailable`].
     pub async fn authenticate(&self, request: &Request) -> Result<Caller, Problem> {
         let token = bearer(&request.headers)?;
-        let unverified = check_header(token).map_err(Problem::BadToken)?;
+        let unverified = check_header(token).map_err(refused)?;
         let keys = self.keys.key_set_for(&unverified.key_id).await.ok_or(Problem::KeysUnavailable)?;
-        let signed = check_signature(&unverified, &keys).map_err(Problem::BadToken)?;
-        let identity = check_claims(&signed, &self.claims, self.clock.now()).map_err(Problem::BadToken)?;
+        let signed = check_signature(&unverified, &keys).map_err(refused)?;
+        let identity = check_claims(&signed, &self.claims, self.clock.now()).map_err(refused)?;
         if !identity.is_admin {
             let claim = self.claims.groups_claim.as_str();
             let rule = if identity.has_groups {
@@ -43,6 +43,10 @@ impl Authenticator {
     }
 }
 
+fn refused(error: TokenError) -> Problem {
+    Problem::BadToken { rule: error.0 }
+}
+
 /// The bearer token; the scheme is case-insensitive (RFC 6750 section 2.1). A missing header or another scheme counts
 /// as no token, so that the challenge carries no error (section 3.1); anything else that is not a single token is a
 /// bad one.
@@ -50,10 +54,9 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut values = headers.get_all("authorization").iter();
     let value = values.next().ok_or(Problem::NoToken)?;
     if values.next().is_some() {
-        return Err(Problem::BadToken(TokenError("there are two Authorization headers")));
+        return Err(refused(TokenError("there are two Authorization headers")));
     }
-    let value =
-        value.to_str().map_err(|_| Problem::BadToken(TokenError("the Authorization header is not ASCII")))?;
+    let value = value.to_str().map_err(|_| refused(TokenError("the Authorization header is not ASCII")))?;
     let value = value.trim();
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim_start()) } else { Err(Problem::NoToken) }

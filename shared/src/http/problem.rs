@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::body::MAX_BODY_BYTES;
 use super::event::EventError;
 use super::input_error::InputError;
-use super::token::TokenError;
 use super::views::ScheduleView;
 use crate::domain::schedule::MAX_DAYS_AHEAD;
 use crate::error::chain;
@@ -22,7 +21,9 @@ pub enum Problem {
     MalformedRequest(EventError),
     /// No `Authorization` header, or one of another scheme.
     NoToken,
-    BadToken(TokenError),
+    BadToken {
+        rule: &'static str,
+    },
     /// The token is valid, and names no admin group where it should.
     NotAdmin {
         user_id: String,
@@ -80,7 +81,7 @@ impl Problem {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::MalformedRequest(_) | Self::InvalidJson(_) | Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::NoToken | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
+            Self::NoToken | Self::BadToken { .. } => StatusCode::UNAUTHORIZED,
             Self::NotAdmin { .. } => StatusCode::FORBIDDEN,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -105,7 +106,7 @@ impl Problem {
         match self {
             Self::MalformedRequest(_) | Self::Invalid(_) => "invalid_request",
             Self::InvalidJson(_) => "invalid_json",
-            Self::NoToken | Self::BadToken(_) => "unauthenticated",
+            Self::NoToken | Self::BadToken { .. } => "unauthenticated",
             Self::NotAdmin { .. } => "forbidden",
             Self::BodyTooLarge => "body_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
@@ -149,7 +150,7 @@ impl Problem {
         match self {
             Self::MalformedRequest(error) => format!("The request cannot be read: {error}."),
             // The same text for every bad token: it must not help anyone forge a better one.
-            Self::NoToken | Self::BadToken(_) => "Send a valid access token in the header `Authorization: Bearer <token>`.".into(),
+            Self::NoToken | Self::BadToken { .. } => "Send a valid access token in the header `Authorization: Bearer <token>`.".into(),
             Self::NotAdmin { .. } => "The token is valid, but names no group of admins.".into(),
             Self::InvalidJson(reason) => format!("Send one JSON object in UTF-8: {reason}."),
             Self::Invalid(errors) => match &errors[..] {
@@ -220,7 +221,7 @@ impl Problem {
     pub fn cause(&self) -> Option<String> {
         match self {
             Self::NoToken => Some("there is no bearer token".to_owned()),
-            Self::BadToken(error) => Some(error.to_string()),
+            Self::BadToken { rule } => Some((*rule).to_owned()),
             Self::NotAdmin { rule, .. } => Some(rule.clone()),
             Self::Service(error @ ScheduleError::Store(_)) => Some(chain(error)),
             Self::Bug(cause) => Some(cause.clone()),
