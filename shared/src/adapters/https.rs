@@ -31,7 +31,7 @@ impl Https {
     /// Returns the body of a 2xx response; any other status is an error. Errors never contain the URL's query, which
     /// may be a secret.
     pub async fn send(self, method: &str, url: &str, body: Vec<u8>) -> Result<Vec<u8>, BoxError> {
-        // Some servers answer nobody who does not say who is asking.
+        // Some key servers reject requests without it.
         let request = Request::builder()
             .method(method)
             .uri(url)

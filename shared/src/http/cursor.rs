@@ -1,5 +1,5 @@
-//! Page cursors: opaque base64url without padding, valid only for the list and filter they were issued for. The checksum detects misused and made-up cursors. It is not a secret and need not be: a cursor only says
-//! where a page starts.
+//! Page cursors: opaque base64url without padding, valid only for the list and filter they were issued for. The checksum
+//! detects misused and made-up cursors. It is not a secret and need not be: a cursor only says where a page starts.
 
 use std::ops::Range;
 

@@ -150,25 +150,19 @@ fn usable(value: &Value) -> Option<Key> {
 /// zero octets in front of them, or leave out those that belong there. `None` if one is no number of that length.
 fn canonical(key: &Value) -> Option<Value> {
     let mut key = key.clone();
-    let size = match key["crv"].as_str() {
-        Some("P-256") => Some(32),
-        Some("P-384") => Some(48),
-        _ => None,
-    };
-    let members: &[&str] = match key["kty"].as_str() {
-        Some("RSA") => &["n", "e"],
-        Some("EC") => &["x", "y"],
-        _ => &[],
+    let (members, size) = match (key["kty"].as_str(), key["crv"].as_str()) {
+        (Some("RSA"), _) => (["n", "e"], None),
+        (Some("EC"), Some("P-256")) => (["x", "y"], Some(32)),
+        (Some("EC"), Some("P-384")) => (["x", "y"], Some(48)),
+        _ => return Some(key),
     };
     for member in members {
-        let octets = URL_SAFE_NO_PAD.decode(key[*member].as_str()?).ok()?;
+        let octets = URL_SAFE_NO_PAD.decode(key[member].as_str()?).ok()?;
         let zeros = octets.iter().take_while(|octet| **octet == 0).count();
-        let mut number = octets[zeros..].to_vec();
-        if let Some(size) = size.filter(|_| key["kty"] == "EC") {
-            let missing = usize::checked_sub(size, number.len())?;
-            number.splice(..0, std::iter::repeat_n(0, missing));
-        }
-        key[*member] = URL_SAFE_NO_PAD.encode(number).into();
+        let digits = &octets[zeros..];
+        let mut number = vec![0; size.unwrap_or(digits.len()).checked_sub(digits.len())?];
+        number.extend(digits);
+        key[member] = URL_SAFE_NO_PAD.encode(number).into();
     }
     Some(key)
 }
@@ -257,7 +251,7 @@ mod tests {
     fn a_key_is_found_by_its_id_for_its_own_algorithm() {
         let set = set(r#","kid":"1","use":"sig","key_ops":["verify"],"alg":"ES256""#).unwrap();
 
-        assert!(set.find("1", Algorithm::ES256).count() == 1);
+        assert_eq!(set.find("1", Algorithm::ES256).count(), 1);
         assert!(set.find("1", Algorithm::ES384).next().is_none());
         assert!(set.find("1", Algorithm::RS256).next().is_none());
         assert!(set.find("2", Algorithm::ES256).next().is_none());

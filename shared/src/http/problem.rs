@@ -210,7 +210,7 @@ impl Problem {
         }
     }
 
-    /// The admin-to-be, if the token says who that is.
+    /// The user id of a valid token without an admin group.
     #[must_use]
     pub fn user_id(&self) -> Option<&str> {
         if let Self::NotAdmin { user_id, .. } = self { Some(user_id) } else { None }

@@ -61,7 +61,7 @@ where
     })
 }
 
-/// One line, from which a request that was not served can be traced to its caller, its flag and the reason.
+/// One line for each request that failed or was refused: who sent it, for which flag, and why.
 fn log(problem: &Problem, request_id: &str, request: Option<&Request>) {
     let (status, code, cause) = (problem.status(), problem.code(), problem.cause());
     let flag = request.and_then(Request::flag);
