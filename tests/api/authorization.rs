@@ -128,7 +128,22 @@ async fn every_refusal_is_one_line_with_caller_flag_and_rule() {
         (
             api.token().without_claim("sub").sign(),
             json!(null),
-            "there is no user id: nobody could be held accountable",
+            "there is no user id: nobody could be held accountable; the token has no `sub`",
+        ),
+        (
+            api.token().without_claim("iat").without_claim("iss").sign(),
+            json!(null),
+            "the claims lack `exp` or `iat`, or one of them has the wrong type; the token has no `iat`, `iss`",
+        ),
+        (
+            api.token().claim("exp", json!("soon")).claim("aud", json!(null)).sign(),
+            json!(null),
+            "the claims lack `exp` or `iat`, or one of them has the wrong type; the token has no `aud`",
+        ),
+        (
+            api.token().without_claim("aud").claim("client_id", "other").sign(),
+            json!(null),
+            "the audience is another",
         ),
         ("no token".to_owned(), json!(null), "the token is not three segments"),
     ] {

@@ -74,7 +74,7 @@ async fn written(api: &Api) -> Value {
 }
 
 /// What a function's log says about an answer of it, as soon as it is there.
-async fn logged(api: &Api, function: &str, response: &Response) -> Value {
+pub async fn logged(api: &Api, function: &str, response: &Response) -> Value {
     let parse = |line: &str| serde_json::from_str::<Value>(line).unwrap_or_default();
     let id = &response.json["request_id"];
     let fits = |line: &str| parse(line)["request_id"] == *id && parse(line)["status"] == response.status;

@@ -5,7 +5,7 @@ mod alarms;
 mod artifacts;
 mod audit;
 mod database_access;
-mod deployed;
+pub mod deployed;
 mod function_limits;
 mod functions;
 mod guide;
@@ -41,7 +41,7 @@ fn yaml(file: &str) -> Value {
     harness::yaml::read(file).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn output_as_json(command: &mut Command, input: &str) -> Value {
+pub fn output_as_json(command: &mut Command, input: &str) -> Value {
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     // A program that does not read its input says itself what is wrong.

@@ -4,13 +4,15 @@
 //! - [`header`], [`signature`], [`claims`]: a table for each step, with the reason that the log is told;
 //! - [`vectors`]: tokens that are printed in RFCs;
 //! - [`key_sets`]: which keys a key set gives;
-//! - [`key_source`]: when a key set is fetched, with a clock that the tests move, and [`fetching`]: how.
+//! - [`key_source`]: when a key set is fetched, with a clock that the tests move, and [`fetching`]: how;
+//! - [`providers`]: whole tokens of well-known identity providers, here with the functions around.
 
 mod claims;
 mod fetching;
 mod header;
 mod key_sets;
 mod key_source;
+mod providers;
 mod signature;
 mod vectors;
 

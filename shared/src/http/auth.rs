@@ -7,7 +7,7 @@ use lambda_http::http::HeaderMap;
 use super::keys::KeySetCache;
 use super::problem::Problem;
 use super::request::Request;
-use super::token::{ClaimSettings, TokenError, check_claims, check_header, check_signature};
+use super::token::{ClaimSettings, TokenError, check_claims, check_header, check_signature, missing_claims};
 use crate::domain::admin::Caller;
 use crate::ports::clock::Clock;
 
@@ -29,7 +29,8 @@ impl Authenticator {
         let unverified = check_header(token).map_err(refused)?;
         let keys = self.keys.key_set_for(&unverified.key_id).await.ok_or(Problem::KeysUnavailable)?;
         let signed = check_signature(&unverified, &keys).map_err(refused)?;
-        let identity = check_claims(&signed, &self.claims, self.clock.now()).map_err(refused)?;
+        let identity = check_claims(&signed, &self.claims, self.clock.now())
+            .map_err(|error| refused_for_claims(error, &missing_claims(&signed, &self.claims)))?;
         if !identity.is_admin {
             let claim = self.claims.groups_claim.as_str();
             let rule = if identity.has_groups {
@@ -44,7 +45,14 @@ impl Authenticator {
 }
 
 fn refused(error: TokenError) -> Problem {
-    Problem::BadToken { rule: error.0 }
+    Problem::BadToken { rule: error.to_string() }
+}
+
+fn refused_for_claims(error: TokenError, missing: &[&str]) -> Problem {
+    if missing.is_empty() {
+        return refused(error);
+    }
+    Problem::BadToken { rule: format!("{error}; the token has no `{}`", missing.join("`, `")) }
 }
 
 /// The bearer token; the scheme is case-insensitive (RFC 6750 section 2.1). A missing header or another scheme counts

@@ -22,7 +22,7 @@ pub enum Problem {
     /// No `Authorization` header, or one of another scheme.
     NoToken,
     BadToken {
-        rule: &'static str,
+        rule: String,
     },
     /// The token is valid, and names no admin group where it should.
     NotAdmin {
@@ -221,8 +221,7 @@ impl Problem {
     pub fn cause(&self) -> Option<String> {
         match self {
             Self::NoToken => Some("there is no bearer token".to_owned()),
-            Self::BadToken { rule } => Some((*rule).to_owned()),
-            Self::NotAdmin { rule, .. } => Some(rule.clone()),
+            Self::BadToken { rule } | Self::NotAdmin { rule, .. } => Some(rule.clone()),
             Self::Service(error @ ScheduleError::Store(_)) => Some(chain(error)),
             Self::Bug(cause) => Some(cause.clone()),
             Self::KeysUnavailable => Some("the key set could not be fetched".to_owned()),

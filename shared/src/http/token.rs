@@ -185,6 +185,20 @@ pub struct Identity {
     pub has_groups: bool,
 }
 
+/// The required claims that a signed token lacks or has as null; for the log.
+pub fn missing_claims<'a>(token: &Signed<'_>, settings: &'a ClaimSettings) -> Vec<&'a str> {
+    let Some(all) = object(token.0) else { return Vec::new() };
+    let has = |name: &str| !all[name].is_null();
+    let required = [
+        ("exp", has("exp")),
+        ("iat", has("iat")),
+        ("iss", has("iss") || settings.issuer.is_none()),
+        ("aud", has("aud") || has("client_id") || settings.audiences.is_empty()),
+        (settings.user_id_claim.as_str(), settings.user_id_claim.find(&all).is_some_and(|id| !id.is_null())),
+    ];
+    required.into_iter().filter(|(_, is_there)| !is_there).map(|(name, _)| name).collect()
+}
+
 /// Step three.
 pub fn check_claims(
     token: &Signed<'_>,

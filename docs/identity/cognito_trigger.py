@@ -1,0 +1,21 @@
+"""Pre-token-generation trigger of an Amazon Cognito user pool, event version V2_0: access tokens get the e-mail address, which
+audit events record, and for the members of a group the scope that makes an admin.
+"""
+
+ADMIN_GROUP = "flag-admins"
+ADMIN_SCOPE = "flag-schedules/admin"
+
+
+def handler(event, context):
+    request = event["request"]
+    email = request["userAttributes"].get("email")
+    groups = request["groupConfiguration"].get("groupsToOverride") or []
+    event["response"] = {
+        "claimsAndScopeOverrideDetails": {
+            "accessTokenGeneration": {
+                "claimsToAddOrOverride": {"email": email} if email else {},
+                "scopesToAdd": [ADMIN_SCOPE] if ADMIN_GROUP in groups else [],
+            }
+        }
+    }
+    return event
