@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use flag_schedules::domain::time::Timestamp;
 use flag_schedules::http::claim_path::ClaimPath;
 use flag_schedules::http::keys::KeySet;
-use flag_schedules::http::token::{ClaimSettings, Identity, check_claims, check_header, check_signature};
+use flag_schedules::http::token::{
+    ClaimSettings, Identity, check_claims, check_header, check_signature, missing_claims,
+};
 use harness::tokens::Keys;
 use serde_json::{Value, json};
 
@@ -46,13 +48,17 @@ fn settings() -> ClaimSettings {
     }
 }
 
-/// What step three says of these claims, well signed.
+/// A token with these claims, well signed.
+fn token(claims: &str) -> String {
+    let (keys, _) = &*KEYS;
+    keys.raw_token(&json!({"alg": "ES256", "kid": keys.kid()}).to_string(), claims)
+}
+
+/// What step three says of these claims.
 fn judge_text(claims: &str, settings: &ClaimSettings) -> Result<Identity, &'static str> {
-    let (keys, set) = &*KEYS;
-    let header = json!({"alg": "ES256", "kid": keys.kid()}).to_string();
-    let token = keys.raw_token(&header, claims);
+    let token = token(claims);
     let unverified = check_header(&token).unwrap();
-    let signed = check_signature(&unverified, set).unwrap();
+    let signed = check_signature(&unverified, &KEYS.1).unwrap();
     let now = Timestamp::parse("2026-02-09T09:00:00Z").unwrap();
     check_claims(&signed, settings, now).map_err(|error| error.0)
 }
@@ -293,6 +299,44 @@ fn it_is_known_whether_the_claim_with_the_groups_is_there() {
     ] {
         assert_eq!(judge(changes.clone()).unwrap().has_groups, has_groups, "{changes}");
     }
+}
+
+/// For the log, which tells what a provider forgot.
+#[test]
+fn it_is_known_which_required_claims_are_not_there() {
+    let unchecked = ClaimSettings { issuer: None, audiences: Vec::new(), ..settings() };
+    let nested = ClaimSettings { user_id_claim: claim("/user/id"), ..settings() };
+    for (changes, settings, expected) in [
+        (json!({}), settings(), &[][..]),
+        (json!({"exp": null}), settings(), &["exp"]),
+        (json!({"iat": null}), settings(), &["iat"]),
+        (json!({"iss": null}), settings(), &["iss"]),
+        (json!({"iss": "null"}), settings(), &["iss"]),
+        (json!({"aud": null}), settings(), &["aud"]),
+        (json!({"aud": null, "client_id": "x"}), settings(), &[]),
+        (json!({"aud": "x"}), settings(), &[]),
+        (json!({"sub": null}), settings(), &["sub"]),
+        (json!({"sub": "null"}), settings(), &["sub"]),
+        (json!({"sub": "", "email": null, "groups": null, "nbf": null}), settings(), &[]),
+        (
+            json!({"exp": null, "iat": null, "iss": null, "aud": null, "sub": null}),
+            settings(),
+            &["exp", "iat", "iss", "aud", "sub"],
+        ),
+        (json!({"iss": null, "aud": null}), unchecked, &[]),
+        (json!({"user": {"id": 7}}), nested.clone(), &[]),
+        (json!({"user": {"id": null}}), nested.clone(), &["/user/id"]),
+        (json!({"user": {}}), nested, &["/user/id"]),
+    ] {
+        let token = token(&but(changes.clone()));
+        let unverified = check_header(&token).unwrap();
+        let signed = check_signature(&unverified, &KEYS.1).unwrap();
+        assert_eq!(missing_claims(&signed, &settings), expected, "{changes}");
+    }
+    let no_object = token("[]");
+    let unverified = check_header(&no_object).unwrap();
+    let signed = check_signature(&unverified, &KEYS.1).unwrap();
+    assert_eq!(missing_claims(&signed, &settings()), [""; 0]);
 }
 
 #[test]

@@ -84,6 +84,40 @@ fn a_key_for_something_else_is_passed_over() {
     }
 }
 
+/// Without an `alg`, the curve alone says what a key is for.
+#[test]
+fn a_key_on_a_curve_of_no_algorithm_is_passed_over() {
+    let coordinate = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE";
+    for (kind, curve) in [
+        ("EC", "P-521"),
+        ("EC", "secp256k1"),
+        ("EC", "Ed25519"),
+        ("OKP", "Ed448"),
+        ("OKP", "X25519"),
+        ("OKP", "P-256"),
+        ("OKP", "P-384"),
+        ("OKP", "P-521"),
+    ] {
+        let key = json!({"kty": kind, "crv": curve, "kid": "1", "x": coordinate, "y": coordinate});
+        assert_eq!(parse(&json!([key])).err(), Some(KeySetError::NoUsableKey), "{key}");
+    }
+    for (kind, curve) in [("EC", "P-256"), ("EC", "P-384"), ("OKP", "Ed25519")] {
+        let key = json!({"kty": kind, "crv": curve, "kid": "1", "x": coordinate, "y": coordinate});
+        assert!(parse(&json!([key])).is_ok(), "{key}");
+    }
+}
+
+#[test]
+fn a_key_set_can_be_logged() {
+    let keys = Keys::generate();
+    let key = keys.jwk();
+
+    let logged = format!("{:?}", parse(&json!([key])).unwrap());
+
+    assert!(logged.contains(keys.kid()), "{logged}");
+    assert!(!logged.contains(key["x"].as_str().unwrap()), "{logged}");
+}
+
 #[test]
 fn a_secret_in_a_key_set_spoils_it() {
     let good = Keys::generate().jwk();
