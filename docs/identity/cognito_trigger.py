@@ -1,4 +1,4 @@
-"""Pre-token-generation trigger of an Amazon Cognito user pool, event version V2_0: access tokens get the e-mail address, which
+"""Pre-token-generation trigger of an Amazon Cognito user pool, event version V2_0: access tokens get the verified e-mail address, which
 audit events record, and for the members of a group the scope that makes an admin.
 """
 
@@ -8,7 +8,9 @@ ADMIN_SCOPE = "flag-schedules/admin"
 
 def handler(event, context):
     request = event["request"]
-    email = request["userAttributes"].get("email")
+    attributes = request["userAttributes"]
+    # A user may have written another address, which is unverified then.
+    email = attributes.get("email") if attributes.get("email_verified") == "true" else None
     groups = request["groupConfiguration"].get("groupsToOverride") or []
     event["response"] = {
         "claimsAndScopeOverrideDetails": {

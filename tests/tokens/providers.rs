@@ -226,7 +226,7 @@ fn trigger(groups: &Value, attributes: &Value) -> Value {
 fn the_trigger_gives_admins_the_scope_that_the_parameter_file_asks_for() {
     let parameters = read("docs/identity/cognito-machines.yaml");
     let (people, scope) = (read("docs/identity/cognito.yaml"), &parameters["AuthAdminGroups"]);
-    let zoe = json!({"sub": "1", "email": "zoe@example.com"});
+    let zoe = json!({"sub": "1", "email": "zoe@example.com", "email_verified": "true"});
 
     let of_admin = trigger(&json!(["staff", people["AuthAdminGroups"]]), &zoe);
     assert_eq!(
@@ -237,6 +237,10 @@ fn the_trigger_gives_admins_the_scope_that_the_parameter_file_asks_for() {
         let of_staff = trigger(&groups, &zoe);
         assert_eq!(of_staff["scopesToAdd"], json!([]), "{groups}");
     }
-    let nameless = trigger(&json!([people["AuthAdminGroups"]]), &json!({"sub": "1"}));
-    assert_eq!(nameless, json!({"claimsToAddOrOverride": {}, "scopesToAdd": [scope]}));
+    for attributes in
+        [json!({"sub": "1"}), json!({"sub": "1", "email": "ceo@example.com", "email_verified": "false"})]
+    {
+        let nameless = trigger(&json!([people["AuthAdminGroups"]]), &attributes);
+        assert_eq!(nameless, json!({"claimsToAddOrOverride": {}, "scopesToAdd": [scope]}), "{attributes}");
+    }
 }
