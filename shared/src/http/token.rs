@@ -263,10 +263,10 @@ fn user_id(claim: Option<&Value>) -> String {
 /// An array of strings, or a single string, which is a list if it is a scope.
 fn groups(claim: Option<&Value>, is_scope: bool) -> impl Iterator<Item = &str> {
     let (text, several) = match claim {
-        Some(Value::String(text)) => (text.as_str(), &[][..]),
-        Some(Value::Array(groups)) => ("", &groups[..]),
-        _ => ("", &[][..]),
+        Some(Value::String(text)) => (Some(text.as_str()), &[][..]),
+        Some(Value::Array(groups)) => (None, &groups[..]),
+        _ => (None, &[][..]),
     };
-    let of_text = text.split(move |char| is_scope && char == ' ').filter(|group| !group.is_empty());
-    of_text.chain(several.iter().filter_map(Value::as_str))
+    let of_text = text.into_iter().flat_map(move |text| text.split(move |char| is_scope && char == ' '));
+    of_text.filter(|group| !group.is_empty()).chain(several.iter().filter_map(Value::as_str))
 }
