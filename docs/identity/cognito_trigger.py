@@ -12,12 +12,15 @@ def handler(event, context):
     # A user may have written another address, which is unverified then.
     email = attributes.get("email") if attributes.get("email_verified") == "true" else None
     groups = request["groupConfiguration"].get("groupsToOverride") or []
+    is_admin = ADMIN_GROUP in groups
     event["response"] = {
         "claimsAndScopeOverrideDetails": {
             "accessTokenGeneration": {
                 "claimsToAddOrOverride": {"email": email} if email else {},
-                "scopesToAdd": [ADMIN_SCOPE] if ADMIN_GROUP in groups else [],
-            }
+                "scopesToAdd": [ADMIN_SCOPE] if is_admin else [],
+                "scopesToSuppress": [] if is_admin else [ADMIN_SCOPE],
+            },
+            "groupOverrideDetails": request["groupConfiguration"],
         }
     }
     return event

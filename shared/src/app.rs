@@ -173,6 +173,7 @@ impl VerifierApp {
 /// Starts logging, and builds an app with the settings of the environment.
 fn start<A>(build: impl FnOnce(Lookup<'_>) -> Result<A, SettingError>) -> Result<A, SettingError> {
     logging::start(&LogSettings::read(&environment));
+    config::check_encoding()?;
     build(&environment)
 }
 

@@ -2,6 +2,7 @@
 //! line that names the variable. `AWS_REGION`, `AWS_ENDPOINT_URL`, … belong to the AWS SDK, `AWS_LAMBDA_…` to the
 //! runtime.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -11,7 +12,7 @@ use thiserror::Error;
 #[derive(Error)]
 #[error("{variable} {reason}")]
 pub struct SettingError {
-    pub variable: &'static str,
+    pub variable: Cow<'static, str>,
     /// The problem and the fix. Never the value, which may be a secret.
     pub reason: String,
 }
@@ -31,8 +32,23 @@ pub fn environment(variable: &str) -> Option<String> {
     std::env::var(variable).ok()
 }
 
+/// A variable whose value is not UTF-8 would count as unset, and what it sets as unchecked.
+///
+/// # Errors
+/// The first such variable.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn check_encoding() -> Result<(), SettingError> {
+    for (variable, value) in std::env::vars_os() {
+        if value.to_str().is_none() {
+            let variable = variable.to_string_lossy().into_owned();
+            return Err(SettingError { variable: variable.into(), reason: "is not UTF-8".to_owned() });
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn error(variable: &'static str, reason: impl Into<String>) -> SettingError {
-    SettingError { variable, reason: reason.into() }
+    SettingError { variable: variable.into(), reason: reason.into() }
 }
 
 /// Trims whitespace, such as the line break of a pasted value; a blank setting is unset.

@@ -128,17 +128,17 @@ async fn every_refusal_is_one_line_with_caller_flag_and_rule() {
         (
             api.token().without_claim("sub").sign(),
             json!(null),
-            "there is no user id: nobody could be held accountable; the token has no `sub`",
+            "there is no user id: nobody could be held accountable; no `sub`",
         ),
         (
             api.token().without_claim("iat").without_claim("iss").sign(),
             json!(null),
-            "the claims lack `exp` or `iat`, or one of them has the wrong type; the token has no `iat`, `iss`",
+            "the claims lack `exp` or `iat`, or one of them has the wrong type; no `iat`, no `iss`",
         ),
         (
             api.token().claim("exp", json!("soon")).claim("aud", json!(null)).sign(),
             json!(null),
-            "the claims lack `exp` or `iat`, or one of them has the wrong type; the token has no `aud`",
+            "the claims lack `exp` or `iat`, or one of them has the wrong type; `exp` has another type, no `aud`",
         ),
         (
             api.token().without_claim("aud").claim("client_id", "other").sign(),
@@ -157,6 +157,23 @@ async fn every_refusal_is_one_line_with_caller_flag_and_rule() {
         assert_eq!((&line["flag"], &line["environment"]), (&json!(FLAG), &json!("staging")), "{line:#}");
         assert_eq!(line["source_ip"], "203.0.113.7", "{line:#}");
         assert!(!answer.json.to_string().contains(rule), "{answer:?}");
+    }
+
+    // And who was admitted but asked for the impossible.
+    let zoe = api.token().user("zoe").sign();
+    let schedule = Uuid::new_v4().to_string();
+    for (function, request, code) in [
+        ("cancel-schedule", cancel_request(FLAG, &schedule, ""), "schedule_not_found"),
+        ("create-schedule", create_request("nowhere", "", &turn_on()), "flag_not_found"),
+        ("create-schedule", create_request(FLAG, "", &json!({})), "invalid_request"),
+        ("list-schedules", list_request(FLAG, "limit=0"), "invalid_request"),
+    ] {
+        let answer = api.send(&request.bearer(&zoe)).await;
+        let line = logged(&api, function, &answer).await;
+
+        assert_eq!(line["message"], "the request was refused", "{line:#}");
+        assert_eq!((&line["code"], &line["user_id"]), (&json!(code), &json!("zoe")), "{line:#}");
+        assert_eq!(line["source_ip"], "203.0.113.7", "{line:#}");
     }
 }
 

@@ -1,5 +1,8 @@
 //! Settings: a missing or bad one stops the function before its first request, with one line that names the variable.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
 use harness::api::FUNCTIONS;
 use harness::lambda::{Env, Function};
 use harness::logs::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
@@ -151,5 +154,23 @@ async fn groups_that_name_nobody_and_a_log_group_that_cannot_be_stop_a_function(
     }
     for group in ["with space", "colon:", &"x".repeat(513), "umlaut-ü"] {
         assert_refused(&AUDITING, "AUDIT_LOG_GROUP", &good().set("AUDIT_LOG_GROUP", group), group).await;
+    }
+}
+
+/// It would count as unset, and the issuer as unchecked.
+#[tokio::test]
+async fn a_setting_that_is_not_utf8_stops_every_function() {
+    for function in FUNCTIONS {
+        let program = harness::lambda::binary(function).unwrap_or_else(|error| panic!("{error}"));
+        let mut command = std::process::Command::new(program);
+        command.env_clear().env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1");
+        command.env("AUTH_ISSUER", OsStr::from_bytes(b"https://id.example.test/topsecret\xff"));
+
+        let output = command.output().unwrap_or_else(|error| panic!("{function}: {error}"));
+
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!output.status.success(), "{function}: {said}");
+        assert!(said.contains("AUTH_ISSUER is not UTF-8") && !said.contains(SECRET), "{function}: {said}");
     }
 }

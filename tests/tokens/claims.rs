@@ -6,7 +6,7 @@ use flag_schedules::domain::time::Timestamp;
 use flag_schedules::http::claim_path::ClaimPath;
 use flag_schedules::http::keys::KeySet;
 use flag_schedules::http::token::{
-    ClaimSettings, Identity, check_claims, check_header, check_signature, missing_claims,
+    ClaimSettings, Identity, check_claims, check_header, check_signature, claims_at_fault,
 };
 use harness::tokens::Keys;
 use serde_json::{Value, json};
@@ -172,6 +172,8 @@ fn there_is_a_user_id_that_can_be_written_down() {
         (json!({"sub": null}), Some(NOBODY)),
         (json!({"sub": "null"}), Some(NOBODY)),
         (json!({"sub": ""}), Some(NOBODY)),
+        (json!({"sub": "  "}), Some(NOBODY)),
+        (json!({"sub": "\u{a0}\u{3000}"}), Some(NOBODY)),
         (json!({"sub": 7}), None),
         (json!({"sub": 7.0}), Some(NOBODY)),
         (json!({"sub": 1e30}), Some(NOBODY)),
@@ -303,40 +305,48 @@ fn it_is_known_whether_the_claim_with_the_groups_is_there() {
 
 /// For the log, which tells what a provider forgot.
 #[test]
-fn it_is_known_which_required_claims_are_not_there() {
+fn it_is_known_which_claims_are_missing_or_of_another_type() {
     let unchecked = ClaimSettings { issuer: None, audiences: Vec::new(), ..settings() };
     let nested = ClaimSettings { user_id_claim: claim("/user/id"), ..settings() };
-    for (changes, settings, expected) in [
-        (json!({}), settings(), &[][..]),
-        (json!({"exp": null}), settings(), &["exp"]),
-        (json!({"iat": null}), settings(), &["iat"]),
-        (json!({"iss": null}), settings(), &["iss"]),
-        (json!({"iss": "null"}), settings(), &["iss"]),
-        (json!({"aud": null}), settings(), &["aud"]),
-        (json!({"aud": null, "client_id": "x"}), settings(), &[]),
-        (json!({"aud": "x"}), settings(), &[]),
-        (json!({"sub": null}), settings(), &["sub"]),
-        (json!({"sub": "null"}), settings(), &["sub"]),
-        (json!({"sub": "", "email": null, "groups": null, "nbf": null}), settings(), &[]),
-        (
-            json!({"exp": null, "iat": null, "iss": null, "aud": null, "sub": null}),
-            settings(),
-            &["exp", "iat", "iss", "aud", "sub"],
-        ),
-        (json!({"iss": null, "aud": null}), unchecked, &[]),
-        (json!({"user": {"id": 7}}), nested.clone(), &[]),
-        (json!({"user": {"id": null}}), nested.clone(), &["/user/id"]),
-        (json!({"user": {}}), nested, &["/user/id"]),
-    ] {
-        let token = token(&but(changes.clone()));
+    let at_fault = |text: &str, settings: &ClaimSettings| {
+        let token = token(text);
         let unverified = check_header(&token).unwrap();
-        let signed = check_signature(&unverified, &KEYS.1).unwrap();
-        assert_eq!(missing_claims(&signed, &settings), expected, "{changes}");
+        claims_at_fault(&check_signature(&unverified, &KEYS.1).unwrap(), settings).join(", ")
+    };
+    for (changes, settings, expected) in [
+        (json!({}), settings(), ""),
+        (json!({"nbf": NOW}), settings(), ""),
+        (json!({"exp": null}), settings(), "no `exp`"),
+        (json!({"iat": null}), settings(), "no `iat`"),
+        (json!({"iss": null}), settings(), "no `iss`"),
+        (json!({"iss": "null"}), settings(), "no `iss`"),
+        (json!({"aud": null}), settings(), "no `aud`"),
+        (json!({"aud": null, "client_id": "x"}), settings(), ""),
+        (json!({"aud": "x"}), settings(), ""),
+        (json!({"aud": ["x"]}), settings(), ""),
+        (json!({"sub": null}), settings(), "no `sub`"),
+        (json!({"sub": "null"}), settings(), "no `sub`"),
+        (json!({"sub": "", "email": null, "groups": null}), settings(), ""),
+        (json!({"sub": 7}), settings(), ""),
+        (json!({"exp": null, "iat": null, "aud": null}), settings(), "no `exp`, no `iat`, no `aud`"),
+        (json!({"iss": null, "aud": null}), unchecked.clone(), ""),
+        (json!({"iss": 5, "aud": ["a", 1]}), unchecked, "`iss` has another type, `aud` has another type"),
+        (json!({"exp": "1", "iat": true}), settings(), "`exp` has another type, `iat` has another type"),
+        (
+            json!({"nbf": "1", "client_id": []}),
+            settings(),
+            "`nbf` has another type, `client_id` has another type",
+        ),
+        (json!({"email": false, "sub": 1.5}), settings(), "`email` has another type, `sub` has another type"),
+        (json!({"sub": {"a": 1}}), settings(), "`sub` has another type"),
+        (json!({"user": {"id": 7}}), nested.clone(), ""),
+        (json!({"user": {"id": null}}), nested.clone(), "no `/user/id`"),
+        (json!({"user": {"id": []}}), nested.clone(), "`/user/id` has another type"),
+        (json!({"user": {}}), nested, "no `/user/id`"),
+    ] {
+        assert_eq!(at_fault(&but(changes.clone()), &settings), expected, "{changes}");
     }
-    let no_object = token("[]");
-    let unverified = check_header(&no_object).unwrap();
-    let signed = check_signature(&unverified, &KEYS.1).unwrap();
-    assert_eq!(missing_claims(&signed, &settings()), [""; 0]);
+    assert_eq!(at_fault("[]", &settings()), "");
 }
 
 #[test]

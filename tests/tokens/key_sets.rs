@@ -30,6 +30,11 @@ fn a_key_that_says_nothing_against_it_counts() {
         ("key_ops", json!(["verify"])),
         ("key_ops", json!(["sign", "verify"])),
         ("x5t", json!("AAAA")),
+        ("x5t", json!(5)),
+        ("x5c", json!([1])),
+        ("x5u", json!({})),
+        ("d", json!(5)),
+        ("n", json!(5)),
         ("anything", json!({"a": 1})),
     ] {
         let set = parse(&json!([but(&keys.jwk(), name, &value)]));
@@ -104,6 +109,25 @@ fn a_key_on_a_curve_of_no_algorithm_is_passed_over() {
     for (kind, curve) in [("EC", "P-256"), ("EC", "P-384"), ("OKP", "Ed25519")] {
         let key = json!({"kty": kind, "crv": curve, "kid": "1", "x": coordinate, "y": coordinate});
         assert!(parse(&json!([key])).is_ok(), "{key}");
+    }
+}
+
+/// As libraries write them that know no other way to leave a member out.
+#[test]
+fn a_member_that_is_null_is_not_there() {
+    let keys = Keys::generate();
+    let mut key = keys.jwk();
+    for member in ["alg", "use", "key_ops", "k", "n", "e", "d", "x5c", "x5t", "x5u", "crit"] {
+        key[member] = Value::Null;
+    }
+
+    let set = parse(&json!([key])).unwrap();
+
+    assert_eq!(set.find(keys.kid(), algorithms::named("ES256").unwrap()).count(), 1);
+    for member in ["kid", "kty", "crv", "x", "y"] {
+        let mut key = keys.jwk();
+        key[member] = Value::Null;
+        assert_eq!(parse(&json!([key])).err(), Some(KeySetError::NoUsableKey), "{member}");
     }
 }
 

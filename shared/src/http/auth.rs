@@ -7,7 +7,9 @@ use lambda_http::http::HeaderMap;
 use super::keys::KeySetCache;
 use super::problem::Problem;
 use super::request::Request;
-use super::token::{ClaimSettings, TokenError, check_claims, check_header, check_signature, missing_claims};
+use super::token::{
+    ClaimSettings, Signed, TokenError, check_claims, check_header, check_signature, claims_at_fault,
+};
 use crate::domain::admin::Caller;
 use crate::ports::clock::Clock;
 
@@ -30,7 +32,9 @@ impl Authenticator {
         let keys = self.keys.key_set_for(&unverified.key_id).await.ok_or(Problem::KeysUnavailable)?;
         let signed = check_signature(&unverified, &keys).map_err(refused)?;
         let identity = check_claims(&signed, &self.claims, self.clock.now())
-            .map_err(|error| refused_for_claims(error, &missing_claims(&signed, &self.claims)))?;
+            .map_err(|error| Problem::BadToken { rule: with_claims(error, &signed, &self.claims) })?;
+        // Set once for a request.
+        let _ = request.user_id.set(identity.user.user_id.clone());
         if !identity.is_admin {
             let claim = self.claims.groups_claim.as_str();
             let rule = if identity.has_groups {
@@ -38,7 +42,7 @@ impl Authenticator {
             } else {
                 format!("there is no claim `{claim}`")
             };
-            return Err(Problem::NotAdmin { user_id: identity.user.user_id, rule });
+            return Err(Problem::NotAdmin { rule });
         }
         Ok(Caller { admin: identity.user, call: request.call.clone() })
     }
@@ -48,11 +52,10 @@ fn refused(error: TokenError) -> Problem {
     Problem::BadToken { rule: error.to_string() }
 }
 
-fn refused_for_claims(error: TokenError, missing: &[&str]) -> Problem {
-    if missing.is_empty() {
-        return refused(error);
-    }
-    Problem::BadToken { rule: format!("{error}; the token has no `{}`", missing.join("`, `")) }
+/// The broken rule and, because several claims share some rules, which claims are missing or of another type.
+fn with_claims(error: TokenError, token: &Signed<'_>, settings: &ClaimSettings) -> String {
+    let at_fault = claims_at_fault(token, settings);
+    if at_fault.is_empty() { error.to_string() } else { format!("{error}; {}", at_fault.join(", ")) }
 }
 
 /// The bearer token; the scheme is case-insensitive (RFC 6750 section 2.1). A missing header or another scheme counts

@@ -90,7 +90,7 @@ impl KeySet {
     pub fn parse(text: &[u8]) -> Result<Self, KeySetError> {
         let value = json::parse(text).map_err(|_| KeySetError::NotAKeySet)?;
         let keys = value.get("keys").and_then(Value::as_array).ok_or(KeySetError::NotAKeySet)?;
-        if keys.iter().any(|key| key["kty"] == "oct" || key.get("k").is_some()) {
+        if keys.iter().any(|key| key["kty"] == "oct" || !key["k"].is_null()) {
             return Err(KeySetError::Symmetric);
         }
         let keys: Vec<_> = keys.iter().filter_map(usable).collect();
@@ -138,7 +138,7 @@ fn usable(value: &Value) -> Option<Key> {
         return None;
     }
     let mut algorithms = algorithms::of_key(&jwk.algorithm);
-    if let Some(only) = value.get("alg") {
+    if let Some(only) = value.get("alg").filter(|only| !only.is_null()) {
         let only = algorithms::named(only.as_str()?)?;
         algorithms.retain(|algorithm| *algorithm == only);
     }
@@ -146,10 +146,13 @@ fn usable(value: &Value) -> Option<Key> {
     (!algorithms.is_empty()).then_some(Key { id, algorithms, key })
 }
 
-/// With the key's numbers in the length that they must have (RFC 7518 sections 6.2.1.2 and 6.3.1.1): some libraries put
-/// zero octets in front of them, or leave out those that belong there. `None` if one is no number of that length.
+/// What is needed of a key, with its numbers in the length that they must have (RFC 7518 sections 6.2.1.2 and 6.3.1.1): some libraries put
+/// zero octets in front of them, or leave out those that belong there, and some write null for what is not there. `None`
+/// if one is no number of that length.
 fn canonical(key: &Value) -> Option<Value> {
-    let mut key = key.clone();
+    const MEMBERS: [&str; 10] = ["kty", "kid", "use", "key_ops", "alg", "crv", "x", "y", "n", "e"];
+    let members = MEMBERS.iter().filter_map(|name| Some(((*name).to_owned(), key.get(*name)?.clone())));
+    let mut key: Value = members.filter(|(_, value)| !value.is_null()).collect();
     let (members, size) = match (key["kty"].as_str(), key["crv"].as_str()) {
         (Some("RSA"), _) => (["n", "e"], None),
         (Some("EC"), Some("P-256")) => (["x", "y"], Some(32)),

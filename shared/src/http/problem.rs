@@ -26,7 +26,6 @@ pub enum Problem {
     },
     /// The token is valid, and names no admin group where it should.
     NotAdmin {
-        user_id: String,
         rule: String,
     },
     InvalidJson(String),
@@ -210,18 +209,12 @@ impl Problem {
         }
     }
 
-    /// The user id of a valid token without an admin group.
-    #[must_use]
-    pub fn user_id(&self) -> Option<&str> {
-        if let Self::NotAdmin { user_id, .. } = self { Some(user_id) } else { None }
-    }
-
     /// Details for the log only: no caller learns which rule a token broke.
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         match self {
             Self::NoToken => Some("there is no bearer token".to_owned()),
-            Self::BadToken { rule } | Self::NotAdmin { rule, .. } => Some(rule.clone()),
+            Self::BadToken { rule } | Self::NotAdmin { rule } => Some(rule.clone()),
             Self::Service(error @ ScheduleError::Store(_)) => Some(chain(error)),
             Self::Bug(cause) => Some(cause.clone()),
             Self::KeysUnavailable => Some("the key set could not be fetched".to_owned()),

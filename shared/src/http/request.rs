@@ -1,6 +1,8 @@
 //! Requests as the handlers see them, read from API Gateway events (HTTP API, payload format 2.0). Not with
 //! `lambda_http`'s own conversion, which panics on some events that are not legal HTTP; here they get a 400.
 
+use std::sync::OnceLock;
+
 use lambda_http::http::HeaderMap;
 use serde_json::{Map, Value};
 
@@ -51,6 +53,8 @@ pub struct Request {
     pub headers: HeaderMap,
     body: Vec<u8>,
     pub call: CallContext,
+    /// The caller's user id, once the token has proved it; for the log.
+    pub user_id: OnceLock<String>,
 }
 
 impl Request {
@@ -82,6 +86,7 @@ impl Request {
             headers: event.headers,
             body: event.body,
             call,
+            user_id: OnceLock::new(),
         })
     }
 

@@ -172,18 +172,33 @@ pub struct Identity {
     pub has_groups: bool,
 }
 
-/// The required claims that a signed token lacks or has as null; for the log.
-pub fn missing_claims<'a>(token: &Signed<'_>, settings: &'a ClaimSettings) -> Vec<&'a str> {
+/// The claims that a signed token lacks although they are required, and those of another type than they must have. For
+/// the log, so without their values.
+pub fn claims_at_fault(token: &Signed<'_>, settings: &ClaimSettings) -> Vec<String> {
     let Some(all) = object(token.0) else { return Vec::new() };
-    let has = |name: &str| !all[name].is_null();
-    let required = [
-        ("exp", has("exp")),
-        ("iat", has("iat")),
-        ("iss", has("iss") || settings.issuer.is_none()),
-        ("aud", has("aud") || has("client_id") || settings.audiences.is_empty()),
-        (settings.user_id_claim.as_str(), settings.user_id_claim.find(&all).is_some_and(|id| !id.is_null())),
-    ];
-    required.into_iter().filter(|(_, is_there)| !is_there).map(|(name, _)| name).collect()
+    let is_there = |name: &str| !all[name].is_null();
+    let is_text = |name: &str| all[name].is_string();
+    let user_id = settings.user_id_claim.find(&all).filter(|id| !id.is_null());
+    let has_user_id = user_id.is_none_or(|id| !self::user_id(Some(id)).is_empty() || id.is_string());
+    let needs_audience = !settings.audiences.is_empty() && !is_there("client_id");
+    // Whether it is required, and whether its type is right if it is there.
+    [
+        ("exp", true, is_there("exp"), all["exp"].is_number()),
+        ("iat", true, is_there("iat"), all["iat"].is_number()),
+        ("nbf", false, is_there("nbf"), all["nbf"].is_number()),
+        ("iss", settings.issuer.is_some(), is_there("iss"), is_text("iss")),
+        ("aud", needs_audience, is_there("aud"), Audience::deserialize(&all["aud"]).is_ok()),
+        ("client_id", false, is_there("client_id"), is_text("client_id")),
+        ("email", false, is_there("email"), is_text("email")),
+        (settings.user_id_claim.as_str(), true, user_id.is_some(), has_user_id),
+    ]
+    .into_iter()
+    .filter_map(|(name, is_required, is_there, fits)| match (is_there, is_required, fits) {
+        (false, true, _) => Some(format!("no `{name}`")),
+        (true, _, false) => Some(format!("`{name}` has another type")),
+        _ => None,
+    })
+    .collect()
 }
 
 /// Step three.
@@ -210,7 +225,7 @@ pub fn check_claims(
         }
     }
     let user_id = user_id(settings.user_id_claim.find(&all));
-    if user_id.is_empty() {
+    if user_id.trim().is_empty() {
         return Err(TokenError("there is no user id: nobody could be held accountable"));
     }
     if user_id.chars().count() > MAX_USER_ID {

@@ -68,7 +68,8 @@ fn log(problem: &Problem, request_id: &str, request: Option<&Request>) {
     let environment = flag.as_ref().map(|flag| flag.environment.as_str());
     let flag = flag.as_ref().map(|flag| flag.key.as_str());
     let source_ip = request.and_then(|request| request.call.source_ip.as_deref());
-    let (status, user_id) = (status.as_u16(), problem.user_id());
+    let user_id = request.and_then(|request| request.user_id.get()).map(String::as_str);
+    let status = status.as_u16();
     if status >= 500 {
         tracing::error!(
             request_id,
