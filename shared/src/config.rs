@@ -47,6 +47,12 @@ pub fn check_encoding() -> Result<(), SettingError> {
     Ok(())
 }
 
+/// What `RELEASE` calls this deployment, in log lines and in what `migrate` answers.
+#[must_use]
+pub fn release(lookup: Lookup<'_>) -> String {
+    optional(lookup, "RELEASE").unwrap_or_else(|| "unknown".to_owned())
+}
+
 pub(crate) fn error(variable: &'static str, reason: impl Into<String>) -> SettingError {
     SettingError { variable: variable.into(), reason: reason.into() }
 }
@@ -113,6 +119,7 @@ mod tests {
             "AUDIT_LOG_GROUP" => Some("/audit\n".to_owned()),
             "AWS_LAMBDA_LOG_FORMAT" => Some("JSON\n".to_owned()),
             "AWS_LAMBDA_LOG_LEVEL" => Some(" DEBUG\n".to_owned()),
+            "RELEASE" => Some(" 1.2\n".to_owned()),
             _ => None,
         };
 
@@ -128,6 +135,9 @@ mod tests {
         assert_eq!(auth.claims.groups_claim.as_str(), "groups");
         assert_eq!(auth.claims.admin_groups, ["ops", "sre"]);
         assert_eq!(audit_log_group(&read).unwrap(), "/audit");
-        assert_eq!(LogSettings::read(&read), LogSettings { json: true, filter: "debug".to_owned() });
+        assert_eq!(
+            LogSettings::read(&read),
+            LogSettings { json: true, filter: "debug".to_owned(), release: "1.2".to_owned() }
+        );
     }
 }

@@ -4,13 +4,18 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 use harness::api::FUNCTIONS;
-use harness::lambda::{Env, Function};
+use harness::lambda::{Env, Exit, Function};
 use harness::logs::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
 use harness::tokens::Keys;
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::support::text;
 
 /// What must never be shown.
 const SECRET: &str = "topsecret";
+/// `migrate` starts nevertheless, to tell CloudFormation: see its own tests.
+const STOPPED: [&str; 5] =
+    ["create-schedule", "list-schedules", "cancel-schedule", "schedule-processor", "verify-trail"];
 const HTTP: [&str; 3] = ["create-schedule", "list-schedules", "cancel-schedule"];
 const AUDITING: [&str; 3] = ["create-schedule", "cancel-schedule", "schedule-processor"];
 
@@ -24,15 +29,23 @@ fn good() -> Env {
         .set("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
 }
 
+/// The reason in the only line, which is JSON.
+fn cause(exit: &Exit, case: &str) -> String {
+    assert_eq!(exit.logs.len(), 1, "{case}, one line: {exit:#?}");
+    let line: Value =
+        serde_json::from_str(&exit.logs[0]).unwrap_or_else(|error| panic!("{error}: {exit:#?}"));
+    assert_eq!(line["level"], "ERROR", "{case}: {exit:#?}");
+    text(&line, "cause").to_owned()
+}
+
 /// Checks that each of these functions refuses to start, naming the variable.
 async fn assert_refused(functions: &[&str], variable: &str, env: &Env, case: &str) {
     for function in functions {
         let exit = Function::expect_exit(function, env.clone()).await;
 
         assert!(exit.code.is_some_and(|code| code != 0), "{function}, {variable} {case}: {exit:?}");
-        assert_eq!(exit.logs.len(), 1, "{function}, {variable} {case}, one line: {exit:#?}");
-        let named = format!("Error: {variable} ");
-        assert!(exit.logs[0].starts_with(&named), "{function}, {variable} {case}: {exit:#?}");
+        let told = cause(&exit, &format!("{function}, {variable} {case}"));
+        assert!(told.starts_with(&format!("{variable} ")), "{function}, {variable} {case}: {exit:#?}");
         assert!(!exit.logs[0].contains(SECRET), "{function}, {variable} {case}: {exit:#?}");
     }
 }
@@ -64,7 +77,7 @@ async fn good_settings_are_enough_to_start_even_with_nothing_reachable() {
 
 #[tokio::test]
 async fn a_missing_or_bad_database_url_stops_every_function() {
-    assert_refused(&FUNCTIONS, "DATABASE_URL", &good().unset("DATABASE_URL"), "missing").await;
+    assert_refused(&STOPPED, "DATABASE_URL", &good().unset("DATABASE_URL"), "missing").await;
     for bad in [
         "",
         " ",
@@ -77,7 +90,7 @@ async fn a_missing_or_bad_database_url_stops_every_function() {
         "postgres://service:topsecret@127.0.0.1/flags?topsecret=1",
         "host=127.0.0.1 user=service password=topsecret dbname=flags",
     ] {
-        let functions = ["list-schedules", "schedule-processor", "migrate"];
+        let functions = ["list-schedules", "schedule-processor", "verify-trail"];
         assert_refused(&functions, "DATABASE_URL", &good().set("DATABASE_URL", bad), bad).await;
     }
 }
@@ -106,9 +119,9 @@ async fn a_parameter_of_the_database_url_that_cannot_be_used_is_named_with_what_
     for (url, named, instead) in cases {
         let exit = Function::expect_exit("list-schedules", good().set("DATABASE_URL", url)).await;
 
-        assert_eq!(exit.logs.len(), 1, "{url}, one line: {exit:#?}");
-        assert!(exit.logs[0].starts_with("Error: DATABASE_URL "), "{url}: {exit:#?}");
-        assert!(exit.logs[0].contains(named) && exit.logs[0].contains(instead), "{url}: {exit:#?}");
+        let told = cause(&exit, url);
+        assert!(told.starts_with("DATABASE_URL "), "{url}: {exit:#?}");
+        assert!(told.contains(named) && told.contains(instead), "{url}: {exit:#?}");
         assert!(!exit.logs[0].contains(SECRET), "{url}: {exit:#?}");
     }
 }
@@ -116,7 +129,7 @@ async fn a_parameter_of_the_database_url_that_cannot_be_used_is_named_with_what_
 #[tokio::test]
 async fn other_bad_database_settings_stop_every_function() {
     let bad_auth = good().set("DATABASE_AUTH", SECRET);
-    assert_refused(&FUNCTIONS, "DATABASE_AUTH", &bad_auth, "unknown").await;
+    assert_refused(&STOPPED, "DATABASE_AUTH", &bad_auth, "unknown").await;
 
     let remote = good().set("DATABASE_URL", format!("postgres://service:{SECRET}@db.example.test/flags"));
     for file in ["/nowhere/roots.pem", "/dev/null", "/"] {
@@ -160,7 +173,7 @@ async fn groups_that_name_nobody_and_a_log_group_that_cannot_be_stop_a_function(
 /// It would count as unset, and the issuer as unchecked.
 #[tokio::test]
 async fn a_setting_that_is_not_utf8_stops_every_function() {
-    for function in FUNCTIONS {
+    for function in STOPPED {
         let program = harness::lambda::binary(function).unwrap_or_else(|error| panic!("{error}"));
         let mut command = std::process::Command::new(program);
         command.env_clear().env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1");
@@ -172,5 +185,27 @@ async fn a_setting_that_is_not_utf8_stops_every_function() {
         let said = String::from_utf8_lossy(&said);
         assert!(!output.status.success(), "{function}: {said}");
         assert!(said.contains("AUTH_ISSUER is not UTF-8") && !said.contains(SECRET), "{function}: {said}");
+    }
+}
+
+/// Text, as `make run` shows it.
+#[tokio::test]
+async fn without_json_the_reason_is_a_line_for_people() {
+    let env = good().unset("DATABASE_URL").set("AWS_LAMBDA_LOG_FORMAT", "Text");
+    let exit = Function::expect_exit("schedule-processor", env).await;
+
+    assert_eq!(exit.logs.len(), 1, "{exit:#?}");
+    assert!(exit.logs[0].starts_with("Error: DATABASE_URL is not set"), "{exit:#?}");
+}
+
+/// Otherwise there would be an exit status, and the reason in the log alone.
+#[tokio::test]
+async fn who_invokes_a_function_with_a_bad_setting_is_told() {
+    for function in STOPPED {
+        let started = Function::start(function, good().set("DATABASE_AUTH", SECRET)).await;
+        let told = started.err().unwrap_or_else(|| panic!("{function} started")).to_string();
+
+        let expected = "Function.InvalidSetting: DATABASE_AUTH ";
+        assert!(told.contains(expected) && !told.contains(SECRET), "{function}: {told}");
     }
 }

@@ -30,7 +30,8 @@ async fn a_create_and_a_cancel_are_each_one_line_with_the_ids_of_their_event() {
     let id = text(&created.json, "id").to_owned();
     let cancel = cancel_request("new-checkout", &id, "reason=not%20yet").bearer(&token);
     let cancelled = api.send(&cancel.clone().request_id("cancel-1")).await;
-    let refused = api.send(&cancel.request_id("cancel-2")).await;
+    let bens = api.token().user("ben").sign();
+    let refused = api.send(&cancel.bearer(&bens).request_id("cancel-2")).await;
 
     let statuses = [created.status, replayed.status, cancelled.status, refused.status];
     assert_eq!(statuses, [201, 200, 200, 409]);
@@ -77,4 +78,26 @@ async fn a_tick_that_ended_schedules_is_one_line_with_their_number_and_the_reque
     let events = api.events().await;
     let of_this_tick = events.iter().filter(|event| event["request"]["request_id"] == line["request_id"]);
     assert_eq!(of_this_tick.count(), 3, "{line:#}\n{events:#?}");
+}
+
+/// So that a line leads to its deployment, and to the other lines and the trace of its invocation.
+#[tokio::test]
+async fn every_line_of_an_invocation_names_release_request_and_trace() {
+    let api = Api::with().env_everywhere("RELEASE", Some("1.4.2")).start().await;
+    api.flag("new-checkout", "production").await;
+    let created = api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
+    api.make_due(text(&created.json, "id"), A_MOMENT).await;
+    api.list("no token", "new-checkout", "").await;
+    api.tick().await.value();
+
+    for (function, message) in [
+        ("create-schedule", "the change was committed"),
+        ("list-schedules", "the request was refused"),
+        ("schedule-processor", "the tick ended schedules"),
+    ] {
+        let line = &lines(&api, function, message).await[0];
+        assert_eq!(line["release"], "1.4.2", "{line:#}");
+        assert!(line["span"]["requestId"].as_str().is_some_and(|id| id.len() == 36), "{line:#}");
+        assert!(line["span"]["xrayTraceId"].as_str().is_some_and(|id| id.starts_with("Root=")), "{line:#}");
+    }
 }

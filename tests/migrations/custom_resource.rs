@@ -1,12 +1,12 @@
 //! `migrate` as a CloudFormation custom resource: it always answers, and never tells a secret.
 
 use harness::database::Database;
-use harness::lambda::Function;
+use harness::lambda::{Env, Function, Launch};
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::cloudformation::{Answer, CloudFormation, SIGNATURE};
-use super::{event, execute, migrate_at, migrate_on, names, run, schema};
+use super::{event, execute, migrate_at, migrate_on, names, refusal, run, schema};
 
 /// A database that nobody serves, and the password in its address.
 const GONE: &str = "postgres://somebody:a-very-secret-password@127.0.0.1:1/gone";
@@ -110,6 +110,7 @@ async fn delete_changes_nothing() {
     let answer = answer(&migrate_on(&database).await, &delete, &cloudformation).await;
 
     assert_eq!(answer.body["Status"], "SUCCESS", "{:#}", answer.body);
+    assert_eq!(answer.body["Reason"], "a stack's deletion leaves the tables and their data");
     assert_eq!(answer.body["PhysicalResourceId"], "flag-schedules-schema");
     assert_eq!((schema::dump(&client).await, schema::rows(&client, "feature_flags").await), before);
 }
@@ -135,6 +136,102 @@ async fn delete_succeeds_when_the_database_is_gone() {
 
     assert_eq!(answer.body["Status"], "SUCCESS", "{:#}", answer.body);
     assert_no_secret(&migrate, &answer.body);
+}
+
+/// Versions of the function, as CloudFormation names them.
+fn versions(update: &mut Value, new: &str, old: &str) {
+    let arn = |version: &str| {
+        json!(format!("arn:aws:lambda:eu-central-1:123456789012:function:flags-migrate:{version}"))
+    };
+    update["ResourceProperties"]["CodeVersion"] = arn(new);
+    update["OldResourceProperties"] = json!({"CodeVersion": arn(old)});
+    update["PhysicalResourceId"] = json!("flag-schedules-schema");
+}
+
+/// Another failure would leave the stack in `UPDATE_ROLLBACK_FAILED`.
+#[tokio::test]
+async fn a_rollback_succeeds_whatever_made_the_update_fail() {
+    // Nothing fails faster than a bad setting.
+    let failing = Env::new().set("DATABASE_URL", "nowhere");
+    let failing = Launch::of("migrate").env(failing).start().await.unwrap_or_else(|error| panic!("{error}"));
+    for (new, old, status) in [
+        ("3", "4", "SUCCESS"),
+        ("9", "10", "SUCCESS"),
+        ("1", "4000000000", "SUCCESS"),
+        ("4", "3", "FAILED"),
+        ("10", "9", "FAILED"),
+        ("4", "4", "FAILED"),
+        ("$LATEST", "4", "FAILED"),
+        ("3", "", "FAILED"),
+    ] {
+        let cloudformation = CloudFormation::start().await;
+        let mut update = request("Update", &cloudformation);
+        versions(&mut update, new, old);
+
+        let answer = answer(&failing, &update, &cloudformation).await;
+
+        assert_eq!(answer.body["Status"], status, "{old} to {new}: {:#}", answer.body);
+        assert_eq!(answer.body["PhysicalResourceId"], "flag-schedules-schema");
+    }
+}
+
+#[tokio::test]
+async fn a_rollback_changes_nothing() {
+    let database = Database::empty().await;
+    let cloudformation = CloudFormation::start().await;
+    let mut update = request("Update", &cloudformation);
+    versions(&mut update, "1", "2");
+
+    let answer = answer(&migrate_on(&database).await, &update, &cloudformation).await;
+
+    assert_eq!(answer.body["Reason"], "a rollback leaves the schema as it is");
+    assert!(schema::dump(&database.connect().await).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_answer_and_the_log_say_what_was_applied_and_by_which_release() {
+    let database = Database::empty().await;
+    let env = Env::new().set("DATABASE_URL", database.url()).set("RELEASE", "1.4.2-7-gc0ffee");
+    let migrate = Launch::of("migrate").env(env).start().await.unwrap_or_else(|error| panic!("{error}"));
+
+    for (kind, reason, applied) in [
+        ("Create", format!("applied {}", names().join(", ")), names().join(", ")),
+        ("Update", "the schema was up to date".to_owned(), String::new()),
+    ] {
+        let cloudformation = CloudFormation::start().await;
+        let answer = answer(&migrate, &request(kind, &cloudformation), &cloudformation).await;
+
+        assert_eq!((&answer.body["Status"], &answer.body["Reason"]), (&json!("SUCCESS"), &json!(reason)));
+        assert_eq!(answer.body["Data"]["Release"], "1.4.2-7-gc0ffee");
+        let lines: Vec<Value> =
+            migrate.logs().iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let last = lines.iter().rfind(|line| line["message"] == "the schema is up to date");
+        let line = last.unwrap_or_else(|| panic!("{lines:#?}"));
+        assert_eq!((&line["applied"], &line["schema_version"]), (&json!(applied), &json!(names().last())));
+        assert_eq!((&line["level"], &line["release"]), (&json!("INFO"), &json!("1.4.2-7-gc0ffee")));
+    }
+    assert_eq!(run(&migrate).await["release"], "1.4.2-7-gc0ffee");
+}
+
+#[tokio::test]
+async fn a_bad_setting_is_told_to_cloudformation() {
+    let unknown = Env::new().set("DATABASE_URL", GONE).set("DATABASE_AUTH", PASSWORD);
+    for (variable, env) in [("DATABASE_URL", Env::new()), ("DATABASE_AUTH", unknown)] {
+        let migrate = Launch::of("migrate").env(env).start().await.unwrap_or_else(|error| panic!("{error}"));
+        for (kind, status) in [("Create", "FAILED"), ("Update", "FAILED"), ("Delete", "SUCCESS")] {
+            let cloudformation = CloudFormation::start().await;
+            let answer = answer(&migrate, &request(kind, &cloudformation), &cloudformation).await;
+
+            assert_eq!(answer.body["Status"], status, "{kind}: {:#}", answer.body);
+            let reason = answer.body["Reason"].as_str().unwrap_or_default();
+            assert_eq!(reason.starts_with(&format!("{variable} ")), status == "FAILED", "{reason}");
+            assert_no_secret(&migrate, &answer.body);
+        }
+        let told = refusal(&migrate).await;
+        assert!(told.starts_with(&format!("{variable} ")), "{told}");
+        let logged = migrate.logs().concat();
+        assert!(logged.contains(&format!(r#""cause":"{variable} "#)), "{logged}");
+    }
 }
 
 #[tokio::test]

@@ -81,10 +81,14 @@ const PARTS: &[Part] = &[
         modules: &[
             // Lambda's deadlines are times of day; there is no invocation without this clock.
             "adapters::clock",
+            // Lambda is told by HTTP why a function does not start.
+            "adapters::https",
             "app",
             "audit",
+            "config",
             "error",
             "http",
+            "logging",
             "ports",
             "processor",
             "verify",

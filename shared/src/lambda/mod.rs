@@ -2,6 +2,7 @@
 
 mod deadline;
 mod extension;
+mod main;
 mod respond;
 
 use std::fmt::Debug;
@@ -9,6 +10,7 @@ use std::sync::OnceLock;
 
 use futures_util::FutureExt;
 use lambda_extension::Extension;
+use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::{LambdaInvocation, Runtime};
 use serde::Serialize;
 use serde_json::Value;
@@ -17,6 +19,7 @@ use tower::{Service, service_fn};
 
 pub use deadline::deadline_of;
 pub use lambda_runtime::{Diagnostic, Error, LambdaEvent};
+pub use main::main;
 pub use respond::respond;
 
 use crate::app::App;
@@ -73,7 +76,8 @@ where
         }
         std::future::pending::<()>().await;
     };
-    let runtime = Runtime::new(service_fn(|event| respond(app, &handler, event))).layer(invocations.clone());
+    let runtime = Runtime::new(service_fn(|event| respond(app, &handler, event)));
+    let runtime = runtime.layer(TracingLayer::new()).layer(invocations.clone());
     tokio::select! {
         ended = runtime.run() => ended,
         () = delivering => Ok(()),
@@ -112,7 +116,8 @@ where
     S: Service<LambdaInvocation, Response = (), Error = Error>,
 {
     tokio::select! {
-        ended = runtime.run() => ended,
+        // With the ids of the request and of the trace in every line.
+        ended = runtime.layer(TracingLayer::new()).run() => ended,
         () = terminated() => Ok(()),
     }
 }
