@@ -28,8 +28,8 @@ async fn a_create_and_a_cancel_are_each_one_line_with_the_ids_of_their_event() {
     let created = api.send(&create.clone().request_id("create-1")).await;
     let replayed = api.send(&create.request_id("create-2")).await;
     let id = text(&created.json, "id").to_owned();
-    let cancel = cancel_request("new-checkout", &id, "reason=not%20yet").bearer(&token);
-    let cancelled = api.send(&cancel.clone().request_id("cancel-1")).await;
+    let cancel = cancel_request("new-checkout", &id, "reason=not%20yet");
+    let cancelled = api.send(&cancel.clone().bearer(&token).request_id("cancel-1")).await;
     let bens = api.token().user("ben").sign();
     let refused = api.send(&cancel.bearer(&bens).request_id("cancel-2")).await;
 
