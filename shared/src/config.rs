@@ -47,10 +47,10 @@ pub fn check_encoding() -> Result<(), SettingError> {
     Ok(())
 }
 
-/// What `RELEASE` calls this deployment, in log lines and in what `migrate` answers.
+/// What `RELEASE_NAME` calls this deployment, in log lines and in what `migrate` answers.
 #[must_use]
 pub fn release(lookup: Lookup<'_>) -> String {
-    optional(lookup, "RELEASE").unwrap_or_else(|| "unknown".to_owned())
+    optional(lookup, "RELEASE_NAME").unwrap_or_else(|| "unknown".to_owned())
 }
 
 pub(crate) fn error(variable: &'static str, reason: impl Into<String>) -> SettingError {
@@ -119,7 +119,7 @@ mod tests {
             "AUDIT_LOG_GROUP" => Some("/audit\n".to_owned()),
             "AWS_LAMBDA_LOG_FORMAT" => Some("JSON\n".to_owned()),
             "AWS_LAMBDA_LOG_LEVEL" => Some(" DEBUG\n".to_owned()),
-            "RELEASE" => Some(" 1.2\n".to_owned()),
+            "RELEASE_NAME" => Some(" 1.2\n".to_owned()),
             _ => None,
         };
 

@@ -24,7 +24,7 @@ pub struct LogSettings {
 }
 
 impl LogSettings {
-    /// Reads `AWS_LAMBDA_LOG_FORMAT`, `AWS_LAMBDA_LOG_LEVEL` or `RUST_LOG`, and `RELEASE`.
+    /// Reads `AWS_LAMBDA_LOG_FORMAT`, `AWS_LAMBDA_LOG_LEVEL` or `RUST_LOG`, and `RELEASE_NAME`.
     #[must_use]
     pub fn read(lookup: Lookup<'_>) -> Self {
         let level = optional(lookup, "AWS_LAMBDA_LOG_LEVEL").or_else(|| optional(lookup, "RUST_LOG"));

@@ -83,7 +83,7 @@ async fn a_tick_that_ended_schedules_is_one_line_with_their_number_and_the_reque
 /// So that a line leads to its deployment, and to the other lines and the trace of its invocation.
 #[tokio::test]
 async fn every_line_of_an_invocation_names_release_request_and_trace() {
-    let api = Api::with().env_everywhere("RELEASE", Some("1.4.2")).start().await;
+    let api = Api::with().env_everywhere("RELEASE_NAME", Some("1.4.2")).start().await;
     api.flag("new-checkout", "production").await;
     let created = api.create(&api.admin(), "new-checkout", "", &turn_on()).await;
     api.make_due(text(&created.json, "id"), A_MOMENT).await;

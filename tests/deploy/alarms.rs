@@ -14,7 +14,11 @@ use super::template::list;
 use super::text;
 
 /// What the alarms may use of others, with the dimension: of AWS, and of the filter on the access log.
-const OF_OTHERS: [(&str, &str, &str); 6] = [
+const OF_OTHERS: [(&str, &str, &str); 10] = [
+    ("AWS/Lambda", "ConcurrentExecutions", "FunctionName"),
+    ("AWS/ApiGateway", "4xx", "ApiId"),
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName"),
+    ("AWS/Events", "TriggeredRules", "RuleName"),
     ("AWS/Lambda", "Errors", "FunctionName"),
     ("AWS/Lambda", "Throttles", "FunctionName"),
     ("AWS/Lambda", "Duration", "FunctionName"),
@@ -23,12 +27,16 @@ const OF_OTHERS: [(&str, &str, &str); 6] = [
     (metrics::NAMESPACE, REFUSED, "ApiId"),
 ];
 
+/// There are more alarms if there is somebody to tell.
+const TOPIC: &str = "AlarmActionArns=arn:aws:sns:eu-central-1:123456789012:alarms";
+
 const REFUSED: &str = "RefusedCallers";
 
 #[test]
 fn every_alarm_has_a_line_in_the_operations_guide_and_every_line_an_alarm() {
-    let deployed = deployed(&[]);
-    let alarms = deployed.all("AWS::CloudWatch::Alarm");
+    let deployed = deployed(&[TOPIC]);
+    let mut alarms = deployed.all("AWS::CloudWatch::Alarm");
+    alarms.extend(deployed.all("AWS::CloudWatch::CompositeAlarm"));
     let named: BTreeSet<_> = alarms.values().map(|alarm| text(&alarm["AlarmName"]).to_owned()).collect();
 
     let lines = table("Alarms");
@@ -44,7 +52,7 @@ fn every_alarm_has_a_line_in_the_operations_guide_and_every_line_an_alarm() {
 
 #[test]
 fn every_alarm_is_on_a_metric_that_is_there() {
-    let deployed = deployed(&[]);
+    let deployed = deployed(&[TOPIC]);
     let own = [
         ("ScheduleProcessorFunction", metrics_of_a_tick()),
         ("VerifyTrailFunction", metrics_of_a_verification()),
@@ -65,7 +73,8 @@ fn every_alarm_is_on_a_metric_that_is_there() {
             } else {
                 let known = (namespace, name, text(&dimension["Name"]));
                 assert!(OF_OTHERS.contains(&known), "{id}: {known:?}");
-                let of = text(&dimension["Value"]["Ref"]);
+                let value = &dimension["Value"];
+                let of = text(value.get("Ref").unwrap_or(&value["Fn::GetAtt"][0]));
                 assert!(deployed.has(of), "{id}: there is no {of}");
             }
             used.insert(name);
@@ -75,6 +84,13 @@ fn every_alarm_is_on_a_metric_that_is_there() {
     for needed in [
         "Errors",
         "5xx",
+        "4xx",
+        "ConcurrentExecutions",
+        "ApproximateNumberOfMessagesVisible",
+        "TriggeredRules",
+        "SchedulesFailed",
+        "FlagsLeft",
+        "FlagsLocked",
         REFUSED,
         "Throttles",
         "Duration",
@@ -140,9 +156,59 @@ fn alarms_tell_whom_the_parameter_names() {
         json!(["arn:aws:sns:eu-central-1:123456789012:a", "arn:aws:sns:eu-central-1:123456789012:b"]);
     let names = list(&topics).into_iter().map(text).collect::<Vec<_>>().join(",");
     let (somebody, nobody) = (deployed(&[&format!("AlarmActionArns={names}")]), deployed(&[]));
-    for (id, alarm) in somebody.all("AWS::CloudWatch::Alarm") {
+    let mut alarms = somebody.all("AWS::CloudWatch::Alarm");
+    alarms.extend(somebody.all("AWS::CloudWatch::CompositeAlarm"));
+    for (id, alarm) in alarms {
         assert_eq!((&alarm["AlarmActions"], &alarm["OKActions"]), (&topics, &topics), "{id}");
-        assert_eq!(nobody.properties(id).get("AlarmActions"), None, "{id}");
+        if nobody.has(id) {
+            assert_eq!(nobody.properties(id).get("AlarmActions"), None, "{id}");
+        } else {
+            assert_eq!(id, "AuditLogWeakenedAlarm", "its rule tells somebody");
+        }
+    }
+}
+
+#[test]
+fn the_first_5xx_and_the_first_failed_schedule_raise_alarms() {
+    let deployed = deployed(&[]);
+    for id in ["ServerErrorsAlarm", "SchedulesFailedAlarm"] {
+        let alarm = deployed.properties(id);
+        let first =
+            json!([alarm["Statistic"], alarm["Threshold"], alarm["EvaluationPeriods"], alarm["Period"]]);
+        assert_eq!(first, json!(["Sum", 1, 1, 60]), "{id}");
+    }
+}
+
+#[test]
+fn without_a_database_one_alarm_says_so() {
+    let deployed = deployed(&[]);
+    let gone = text(&deployed.properties("DatabaseGoneAlarm")["AlarmRule"]["Fn::Sub"]);
+
+    assert_eq!(gone, r#"ALARM("${ServerErrorsAlarm}") AND ALARM("${ProcessorErrorsAlarm}")"#);
+}
+
+#[test]
+fn concurrency_near_its_limit_raises_an_alarm_if_there_is_a_limit() {
+    let (limited, unlimited) =
+        (deployed(&["ApiReservedConcurrency=7"]), deployed(&["ApiReservedConcurrency=off"]));
+
+    let alarm = limited.properties("ConcurrencyAlarm");
+    assert_eq!(alarm["Metrics"][0]["Expression"], "100 * MAX(METRICS()) / 7");
+    assert_eq!(
+        (&alarm["Threshold"], &alarm["ComparisonOperator"]),
+        (&json!(80), &json!("GreaterThanThreshold"))
+    );
+    assert!(!unlimited.has("ConcurrencyAlarm"));
+}
+
+#[test]
+fn ticks_can_be_stopped_and_nobody_is_woken_for_it() {
+    for (enabled, state) in [("true", "ENABLED"), ("false", "DISABLED")] {
+        let deployed = deployed(&[&format!("TickEnabled={enabled}")]);
+
+        assert_eq!(deployed.properties("ScheduleProcessorFunctionTick")["State"], state);
+        let silent = &deployed.properties("ProcessorSilentAlarm")["ActionsEnabled"];
+        assert_eq!(silent, &json!(enabled == "true"));
     }
 }
 

@@ -12,7 +12,8 @@ use super::template::list;
 use super::{output_as_json, text};
 
 /// The least that a deployment has to say: a database by IAM, keys by URL, no VPC.
-const LEAST: [&str; 7] = [
+const LEAST: [&str; 8] = [
+    "Release=1.4.2",
     "AuthIssuer=https://id.example.test",
     "AuthAudience=flag-admin",
     "AuthJwksUrl=https://id.example.test/jwks.json",

@@ -43,7 +43,7 @@ fn every_function_gets_the_settings_that_it_uses_and_no_others() {
             .map(String::as_str)
             .filter(|setting| !NOT_DEPLOYED.iter().any(|(known, _)| known == setting))
             .filter(|setting| match *setting {
-                "DATABASE_URL" | "DATABASE_AUTH" | "DATABASE_CA_FILE" => true,
+                "DATABASE_URL" | "DATABASE_AUTH" | "DATABASE_CA_FILE" | "RELEASE_NAME" => true,
                 "TICK_WATCH" => name == "schedule-processor",
                 "AUDIT_LOG_GROUP" => AUDITING.contains(&name.as_str()) || name == "verify-trail",
                 auth if auth.starts_with("AUTH_") => function.is_http(),

@@ -29,8 +29,25 @@ fn in_a_vpc_every_function_may_have_interfaces_there() {
             json!({"SubnetIds": ["subnet-a", "subnet-b"], "SecurityGroupIds": ["sg-functions", "sg-more"]});
         assert_eq!(deployed.function(function)["VpcConfig"], expected, "{function}");
         assert_eq!(deployed.role(function)["ManagedPolicyArns"], json!([INTERFACES]), "{function}");
+        // Lambda, but not the function's own code, in whose calls the key is.
+        let arn = format!("arn:aws:lambda:eu-central-1:123456789012:function:flags-{function}");
+        let forbidden = json!({
+            "Sid": "LeaveNetworkInterfacesToLambda", "Effect": "Deny", "Action": "ec2:*", "Resource": "*",
+            "Condition": {"ArnLike": {"lambda:SourceFunctionArn": arn}},
+        });
+        assert!(deployed.statements(function).contains(&&forbidden), "{function}");
     }
     assert_eq!(deployed.broken_rules, Vec::<String>::new());
+}
+
+#[test]
+fn subnets_and_security_groups_come_together() {
+    for (given, told) in [
+        ("VpcSubnetIds=subnet-a", "VpcSubnetIds needs VpcSecurityGroupIds."),
+        ("VpcSecurityGroupIds=sg-a", "VpcSecurityGroupIds needs VpcSubnetIds."),
+    ] {
+        assert_eq!(deployed(&[given]).broken_rules, [told]);
+    }
 }
 
 #[test]

@@ -191,7 +191,7 @@ async fn a_rollback_changes_nothing() {
 #[tokio::test]
 async fn the_answer_and_the_log_say_what_was_applied_and_by_which_release() {
     let database = Database::empty().await;
-    let env = Env::new().set("DATABASE_URL", database.url()).set("RELEASE", "1.4.2-7-gc0ffee");
+    let env = Env::new().set("DATABASE_URL", database.url()).set("RELEASE_NAME", "1.4.2-7-gc0ffee");
     let migrate = Launch::of("migrate").env(env).start().await.unwrap_or_else(|error| panic!("{error}"));
 
     for (kind, reason, applied) in [

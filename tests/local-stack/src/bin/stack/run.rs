@@ -100,6 +100,7 @@ impl Parts {
             ("AUTH_JWKS", keys.jwks().to_string()),
             ("AUTH_ISSUER", ISSUER.to_owned()),
             ("AUTH_AUDIENCE", AUDIENCE.to_owned()),
+            ("RELEASE_NAME", "local".to_owned()),
             // What was asked for is seen at its time, however soon that is.
             ("TICK_WATCH", "always".to_owned()),
         ];
