@@ -5,4 +5,4 @@ mod findings;
 mod honest;
 mod input;
 mod random_manipulations;
-mod trail_world;
+pub mod trail_world;
