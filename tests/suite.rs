@@ -21,6 +21,7 @@ mod model;
 mod onboarding;
 mod openapi;
 mod processor;
+mod retention;
 mod roles;
 mod seeds;
 mod support;

@@ -11,6 +11,23 @@ begin
     -- otherwise.
     grant execute on function flag_schedules_is_guarded(pg_catalog.oid), flag_schedules_acts_as(pg_catalog.text[]) to public;
 
+    -- Optional: the role of retention.sql deletes old ended schedules by this function, and may do nothing else. Only who may
+    -- act as the function's owner can grant it.
+    if exists (
+        select from pg_catalog.pg_database database
+        cross join pg_catalog.aclexplode(database.datacl) granted
+        join pg_catalog.pg_roles role on role.oid operator(pg_catalog.=) granted.grantee
+        cross join pg_catalog.pg_proc f
+        where database.datname operator(pg_catalog.=) pg_catalog.current_database()
+            and granted.privilege_type operator(pg_catalog.=) 'CONNECT'
+            and role.rolname operator(pg_catalog.=) 'flag_schedules_retention'
+            and f.oid operator(pg_catalog.=)
+                'flag_schedules_delete_ended(pg_catalog.interval, pg_catalog.int4)'::pg_catalog.regprocedure::pg_catalog.oid
+            and pg_catalog.pg_has_role(f.proowner, 'usage')
+    ) then
+        grant execute on function flag_schedules_delete_ended(pg_catalog.interval, pg_catalog.int4) to flag_schedules_retention;
+    end if;
+
     -- If roles.sql has not been run in this database, its roles are managed in another way.
     if 2 operator(pg_catalog.<>) (
         select pg_catalog.count(distinct role.rolname)
@@ -38,7 +55,7 @@ begin
     grant select (id, flag_key, environment, enabled, rollout_percentage) on feature_flags to flag_schedules_processor;
     grant update (enabled, rollout_percentage, updated_at) on feature_flags to flag_schedules_processor;
 
-    -- Schedules: created and cancelled by admins, ended by the processor. Nobody deletes one or alters the requested change.
+    -- Schedules: created and cancelled by admins, ended by the processor. None of them deletes one or alters the requested change.
     -- Triggers restrict the updates further, to the transitions of each role. The update of `id` is for a create with a known
     -- idempotency key, whose DO UPDATE sets it to itself.
     grant select on feature_flag_schedules to flag_schedules_api, flag_schedules_processor;

@@ -23,9 +23,9 @@ fn a_clone_that_converts_line_ends_has_every_byte_of_the_migrations() {
     let scratch = Scratch::create(None).unwrap_or_else(|error| panic!("{error}"));
     let (origin, clone) = (scratch.path().join("origin"), scratch.path().join("clone"));
     std::fs::create_dir_all(origin.join("migrations/roles")).unwrap();
-    let roles = ["migrations/roles/roles.sql", "migrations/roles/grants.sql"];
+    let roles = ["roles", "grants", "retention"].map(|name| format!("migrations/roles/{name}.sql"));
     let migrations = files().into_keys().map(|name| format!("migrations/{name}"));
-    let all: Vec<String> = migrations.chain(roles.map(str::to_owned)).collect();
+    let all: Vec<String> = migrations.chain(roles).collect();
     for path in all.iter().map(String::as_str).chain([".gitattributes"]) {
         std::fs::copy(workspace().join(path), origin.join(path))
             .unwrap_or_else(|error| panic!("{path}: {error}"));

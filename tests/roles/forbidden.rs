@@ -33,6 +33,7 @@ const TO_ALL: &[&str] = &[
     "select * from feature_flags",
     // What was asked for, by whom and when, stays as it is.
     "delete from feature_flag_schedules",
+    "select flag_schedules_delete_ended('400 days', 1)",
     "update feature_flag_schedules set updates = '{}'",
     "update feature_flag_schedules set scheduled_at = now()",
     "update feature_flag_schedules set apply_by = now()",

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use harness::database::Database;
 use harness::lambda::{Env, Function};
-use harness::postgres::{Options, Server, Stop, bin_dir, connect};
+use harness::postgres::{Options, RETENTION_ROLE, Server, Stop, bin_dir, connect};
 use harness::settings::workspace;
 use serde_json::json;
 use tokio_postgres::Client;
@@ -36,8 +36,8 @@ async fn running_the_file_again_changes_nothing() {
     run_file(&superuser).await;
 
     assert_eq!(made(&superuser).await, once);
-    // Whatever the default of the database is.
-    assert_eq!(once.matches("default_transaction_isolation=read committed").count(), 4, "{once}");
+    // Whatever the default of the database is; also of the role of retention.sql, which the server has.
+    assert_eq!(once.matches("default_transaction_isolation=read committed").count(), 5, "{once}");
     assert_eq!(once.matches("{\"search_path=public, pg_temp\"}").count(), 4, "{once}");
     for role in [API, PROCESSOR, READER, MIGRATE] {
         assert!(
@@ -52,7 +52,8 @@ async fn running_the_file_again_changes_nothing() {
 async fn a_master_user_that_is_no_superuser_can_run_it_with_psql() {
     let mut server = Server::start(Options { careless: true, ..Options::default() }).await.unwrap();
     let superuser = connect(&server.url("postgres")).await.unwrap();
-    let fresh = format!("drop owned by {0}; drop role {0}", [API, PROCESSOR, READER, MIGRATE].join(", "));
+    let roles = [API, PROCESSOR, READER, MIGRATE, RETENTION_ROLE].join(", ");
+    let fresh = format!("drop owned by {roles}; drop role {roles}");
     superuser.batch_execute(&fresh).await.unwrap();
     let password = "only-on-this-server";
     let master = format!("create role master login createrole createdb password '{password}'");
@@ -61,7 +62,8 @@ async fn a_master_user_that_is_no_superuser_can_run_it_with_psql() {
     let url = |role: &str| format!("postgres://{role}:{password}@127.0.0.1:{}/flags", server.port());
 
     for round in ["first", "second"] {
-        assert_eq!(psql(&url("master")).await, "", "{round}");
+        assert_eq!(psql(&url("master"), "roles").await, "", "{round}");
+        assert_eq!(psql(&url("master"), "retention").await, "", "{round}");
     }
     let master = connect(&url("master")).await.unwrap();
     master.batch_execute(&format!("alter role {MIGRATE} password '{password}'")).await.unwrap();
@@ -73,6 +75,8 @@ async fn a_master_user_that_is_no_superuser_can_run_it_with_psql() {
     for (role, privilege) in [(API, "delete"), (PROCESSOR, "delete"), (READER, "select")] {
         assert!(superuser.query_one(sql, &[&role, &privilege]).await.unwrap().get::<_, bool>(0), "{role}");
     }
+    let sql = "select has_function_privilege($1, 'flag_schedules_delete_ended(interval, int)', 'execute')";
+    assert!(superuser.query_one(sql, &[&RETENTION_ROLE]).await.unwrap().get::<_, bool>(0));
     server.stop(Stop::Immediate).await;
 }
 
@@ -81,8 +85,8 @@ async fn tables_of_somebody_else_are_told_with_what_to_do() {
     let (migrated, empty) = (Database::migrated().await, Database::empty().await);
 
     let turn = ONE_AT_A_TIME.lock().await;
-    let warnings = psql(&migrated.superuser_url()).await;
-    let silence = psql(&empty.superuser_url()).await;
+    let warnings = psql(&migrated.superuser_url(), "roles").await;
+    let silence = psql(&empty.superuser_url(), "roles").await;
     drop(turn);
 
     for table in ["audit_outbox", "feature_flag_schedules", "feature_flags", "flag_schedules_schema_history"]
@@ -129,7 +133,7 @@ async fn a_schema_that_is_open_to_everybody_is_told() {
     superuser.batch_execute("grant create on schema public to public").await.unwrap();
 
     let turn = ONE_AT_A_TIME.lock().await;
-    let warnings = psql(&database.superuser_url()).await;
+    let warnings = psql(&database.superuser_url(), "roles").await;
     drop(turn);
 
     assert!(
@@ -139,11 +143,11 @@ async fn a_schema_that_is_open_to_everybody_is_told() {
     assert!(warnings.contains("revoke create on schema public from public"), "{warnings}");
 }
 
-/// Runs the file with psql; gives what it says beside the results.
-async fn psql(url: &str) -> String {
+/// Runs a file of `migrations/roles` with psql; gives what it says beside the results.
+async fn psql(url: &str, file: &str) -> String {
     let psql = tokio::process::Command::new(bin_dir().unwrap().join("psql"))
         .args(["--no-psqlrc", "--set=ON_ERROR_STOP=1", "--quiet", "--file"])
-        .arg(workspace().join("migrations/roles/roles.sql"))
+        .arg(workspace().join(format!("migrations/roles/{file}.sql")))
         .arg(url)
         .stdin(Stdio::null())
         .output()

@@ -9,17 +9,17 @@ mod master;
 mod misuse;
 mod other_users;
 mod upgrade;
-mod work;
+pub mod work;
 
 use harness::api::Api;
 use harness::database::Database;
 use harness::lambda::{Env, Function, Invocation};
-use harness::postgres::{self, ROLES};
+use harness::postgres::{self, RETENTION, ROLES};
 use serde_json::json;
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
-const MIGRATE: &str = "flag_schedules_migrate";
+pub const MIGRATE: &str = "flag_schedules_migrate";
 const API: &str = "flag_schedules_api";
 const PROCESSOR: &str = "flag_schedules_processor";
 const READER: &str = "flag_schedules_reader";
@@ -33,20 +33,26 @@ pub async fn run_file(client: &Client) {
     client.batch_execute(ROLES).await.unwrap_or_else(|error| panic!("roles.sql: {error:?}"));
 }
 
+/// Runs the optional file that creates the role of retention.
+pub async fn run_retention_file(client: &Client) {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    client.batch_execute(RETENTION).await.unwrap_or_else(|error| panic!("retention.sql: {error:?}"));
+}
+
 /// `migrate`, run as its role.
-async fn migrate(database: &Database) -> Invocation {
+pub async fn migrate(database: &Database) -> Invocation {
     let env = Env::new().set("DATABASE_URL", database.url_as(MIGRATE));
     let migrate = Function::start("migrate", env).await.unwrap();
     migrate.invoke(&json!({})).await
 }
 
 /// A connection as a role, with all that the role has.
-async fn connect_as(database: &Database, role: &str) -> Client {
+pub async fn connect_as(database: &Database, role: &str) -> Client {
     postgres::connect(&database.url_as(role)).await.unwrap_or_else(|error| panic!("{role}: {error}"))
 }
 
 /// The service on a database, each function as its role. The tests' own role may do there what it likes.
-async fn service(database: Database) -> Api {
+pub async fn service(database: Database) -> Api {
     let superuser = database.connect_as_superuser().await;
     let open = format!("grant all on all tables in schema public to {}", postgres::SERVICE_ROLE);
     superuser.batch_execute(&open).await.unwrap();
@@ -55,7 +61,7 @@ async fn service(database: Database) -> Api {
 }
 
 /// A database as a first deployment leaves it.
-async fn deployed() -> Database {
+pub async fn deployed() -> Database {
     let database = Database::empty().await;
     run_file(&database.connect_as_superuser().await).await;
     migrate(&database).await.value();

@@ -23,7 +23,8 @@ const BEFORE: &str = "
     drop policy writer_and_processor_delete on audit_outbox;
     drop policy others_as_granted on audit_outbox;
     alter table audit_outbox drop column written_by;
-    drop function flag_schedules_check_events, flag_schedules_refuse, flag_schedules_is_guarded, flag_schedules_acts_as;
+    drop function flag_schedules_check_events, flag_schedules_refuse, flag_schedules_is_guarded, flag_schedules_acts_as,
+        flag_schedules_delete_ended;
     delete from flag_schedules_schema_history where version >= 20261126010000;
     drop owned by flag_schedules_reader;
     drop role flag_schedules_reader;

@@ -68,7 +68,7 @@ async fn on_an_empty_database_every_function_works_as_its_role() {
 }
 
 /// Tables that another tool has made, without all that this service adds.
-const ADOPTED: &str = "
+pub const ADOPTED: &str = "
     create table feature_flags (
         id uuid primary key default gen_random_uuid(), flag_key text not null, secret_note text default 'none of yours',
         enabled boolean not null default false, rollout_percentage integer not null default 0, description text,

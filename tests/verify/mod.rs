@@ -5,4 +5,5 @@ mod findings;
 mod honest;
 mod input;
 mod random_manipulations;
-mod trail_world;
+mod restored;
+pub mod trail_world;

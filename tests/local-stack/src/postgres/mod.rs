@@ -29,6 +29,9 @@ pub const DEPLOYED_ROLES: [&str; 4] =
     ["flag_schedules_migrate", "flag_schedules_api", "flag_schedules_processor", "flag_schedules_reader"];
 /// The file that creates them, with their limits. Idempotent.
 pub const ROLES: &str = include_str!("../../../../migrations/roles/roles.sql");
+/// The role that deletes old schedules, and the file that creates it. Idempotent, too.
+pub const RETENTION_ROLE: &str = "flag_schedules_retention";
+pub const RETENTION: &str = include_str!("../../../../migrations/roles/retention.sql");
 /// What follows it here: the role that owns the databases has the limits of those that answer requests, and their search path.
 const AFTER_ROLES: &str = "do $$
     declare setting text;
@@ -138,9 +141,11 @@ impl Server {
 
     async fn create_roles(&self) -> Result<()> {
         let client = connect(&self.url("postgres")).await?;
-        let mut sql =
-            format!("create role {SERVICE_ROLE} login password '{}'; {ROLES}; {AFTER_ROLES};", self.password);
-        for role in DEPLOYED_ROLES {
+        let mut sql = format!(
+            "create role {SERVICE_ROLE} login password '{}'; {ROLES}; {AFTER_ROLES}; {RETENTION};",
+            self.password
+        );
+        for role in DEPLOYED_ROLES.into_iter().chain([RETENTION_ROLE]) {
             sql.push_str(&format!("alter role {role} password '{}';", self.password));
         }
         client.batch_execute(&sql).await.doing(|| "cannot create the service's roles".to_owned())
