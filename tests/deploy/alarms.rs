@@ -182,7 +182,7 @@ fn the_first_5xx_and_the_first_failed_schedule_raise_alarms() {
 #[test]
 fn without_a_database_one_alarm_says_so() {
     let deployed = deployed(&[]);
-    let gone = text(&deployed.properties("DatabaseGoneAlarm")["AlarmRule"]["Fn::Sub"]);
+    let gone = text(&deployed.properties("DatabaseGoneAlarm")["AlarmRule"]);
 
     assert_eq!(gone, r#"ALARM("${ServerErrorsAlarm}") AND ALARM("${ProcessorErrorsAlarm}")"#);
 }

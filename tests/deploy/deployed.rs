@@ -74,9 +74,14 @@ impl Deployed {
         self.resources.contains_key(id)
     }
 
+    /// A resource with all its attributes.
+    pub fn resource(&self, id: &str) -> &Value {
+        self.resources.get(id).unwrap_or_else(|| panic!("there is no {id}"))
+    }
+
     /// The properties of a resource.
     pub fn properties(&self, id: &str) -> &Value {
-        &self.resources.get(id).unwrap_or_else(|| panic!("there is no {id}"))["Properties"]
+        &self.resource(id)["Properties"]
     }
 
     /// The properties of all resources of a type, by their ids.

@@ -12,6 +12,7 @@ mod guide;
 mod http_api;
 mod insights_queries;
 mod permissions;
+mod releases;
 mod routes;
 mod sam;
 mod template;

@@ -18,6 +18,7 @@ fn of_the_local_stack() -> FunctionVariables {
         ("AUTH_AUDIENCE", "flag-admin"),
         ("AUTH_ISSUER", "https://id.example.test"),
         ("AUTH_JWKS", r#"{"keys":[]}"#),
+        ("RELEASE_NAME", "local"),
         ("AWS_ACCESS_KEY_ID", "local"),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:5000"),
         ("AWS_REGION", REGION),

@@ -43,8 +43,8 @@ fn in_a_vpc_every_function_may_have_interfaces_there() {
 #[test]
 fn subnets_and_security_groups_come_together() {
     for (given, told) in [
-        ("VpcSubnetIds=subnet-a", "VpcSubnetIds needs VpcSecurityGroupIds."),
-        ("VpcSecurityGroupIds=sg-a", "VpcSecurityGroupIds needs VpcSubnetIds."),
+        ("VpcSubnetIds=subnet-a", "SecurityGroupsInVpc: VpcSubnetIds needs VpcSecurityGroupIds."),
+        ("VpcSecurityGroupIds=sg-a", "SubnetsInVpc: VpcSecurityGroupIds needs VpcSubnetIds."),
     ] {
         assert_eq!(deployed(&[given]).broken_rules, [told]);
     }
