@@ -1,7 +1,7 @@
 # `make` alone prints what there is. CI and the documentation use these words.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run verify test test-stack lint bench build
+.PHONY: help setup run verify test test-stack lint bench build dashboard-picture
 
 define HELP
 make run          the whole service on this machine, until Ctrl-C
@@ -24,6 +24,8 @@ make bench        the benchmarks, as a table
     T="cold warm"             only some of them
 make build        the functions as they are deployed, checked: target/lambda/*/bootstrap.zip
     ARCH=arm64                or x86_64
+make dashboard-picture  draws docs/operations/dashboard.svg from the metrics of a local stack that it uses meanwhile
+    MINUTES=12                how long
 make setup        the tools of make test and make build, into .venv
 
 For all of them:
@@ -116,3 +118,12 @@ bench: setup
 # arm64 where Rust has that target, for it is what the template deploys; or else this machine's architecture.
 build: setup
 	@.venv/bin/python tests/deploy/build.py "$(ARCH)" $(FUNCTIONS)
+
+# Twelve minutes: schedules-late fires when a flag has been locked for eight.
+dashboard-picture: setup
+	@$(SETUP) .venv-docs requirements-docs.txt
+	@echo "building the functions (about four minutes the first time on two cores, then seconds)"
+	@cargo build $(QUIET) $(LOCAL) --bins
+	@echo "using a local stack for $(or $(MINUTES),12) minutes"
+	@.venv/bin/python tests/dashboard/measure.py $(STACK) $(or $(MINUTES),12) > .local/dashboard.json
+	@.venv-docs/bin/python tests/dashboard/draw.py .local/dashboard.json docs/operations/dashboard.svg

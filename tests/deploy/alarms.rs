@@ -213,7 +213,7 @@ fn ticks_can_be_stopped_and_nobody_is_woken_for_it() {
 }
 
 /// The names of all metrics that a tick tells.
-fn metrics_of_a_tick() -> BTreeSet<String> {
+pub fn metrics_of_a_tick() -> BTreeSet<String> {
     let report = TickReport {
         still_due: Some(0),
         oldest_due_age_ms: Some(0),
@@ -227,7 +227,7 @@ fn metrics_of_a_tick() -> BTreeSet<String> {
 }
 
 /// The names of all metrics that a verification tells.
-fn metrics_of_a_verification() -> BTreeSet<String> {
+pub fn metrics_of_a_verification() -> BTreeSet<String> {
     let now = Timestamp::parse("2026-02-09T09:00:00Z").expect("it is a time");
     let verification =
         Verification { from: now, to: now, complete: true, resume: None, findings: Findings::default() };

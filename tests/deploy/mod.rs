@@ -4,6 +4,8 @@
 mod alarms;
 mod artifacts;
 mod audit;
+mod dashboard;
+mod dashboard_body;
 mod database_access;
 pub mod deployed;
 mod function_limits;
