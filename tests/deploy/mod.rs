@@ -14,6 +14,7 @@ mod insights_queries;
 mod permissions;
 mod routes;
 mod sam;
+mod targets;
 mod template;
 mod template_settings;
 mod vpc;
