@@ -145,6 +145,12 @@ fn program(glibc: &str, code: &str) -> Vec<u8> {
     fs::read(&program).expect("zig has written it")
 }
 
+pub(super) fn python_code(code: &str) -> Command {
+    let mut command = Command::new(tool("python").unwrap_or_else(|error| panic!("{error}")));
+    command.args(["-c", code]).current_dir(workspace());
+    command
+}
+
 pub(super) fn python(script: &str) -> Command {
     let mut command = Command::new(tool("python").unwrap_or_else(|error| panic!("{error}")));
     command.arg(workspace().join(Path::new(script)));

@@ -2,6 +2,7 @@
 //! against its documentation. `template` reads the file, `deployed` what SAM and CloudFormation make of it.
 
 mod alarms;
+mod arm64;
 mod artifacts;
 mod audit;
 mod database_access;
