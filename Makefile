@@ -112,7 +112,7 @@ test-stack: setup
 	@cargo build $(QUIET) $(LOCAL) --bins
 	@$(STACK) test -- sh tests/local-stack/test-stack.sh "$(abspath $(dir $(STACK)))" || test $$? -eq 130
 
-# As many at a time as there are cores, for an emulated function is busy where another waits.
+# As many at a time as there are cores: emulated functions are busy where others wait, and miss their times.
 test-arm64: setup
 	@.venv/bin/python tests/arm64/cross.py "$(ARM64)" $(FUNCTIONS)
 	@echo "building the tests (about six minutes the first time on two cores)"
