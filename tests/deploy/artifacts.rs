@@ -1,5 +1,4 @@
-//! `make build`: what it refuses to build, and what it refuses to call built. The programs are real ones, by zig, which
-//! cargo-lambda brings along.
+//! `make build`: what it refuses to call built. The programs are real ones, by zig, which cargo-lambda brings along.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use harness::scratch::Scratch;
-use harness::settings::{path, tool, workspace};
+use harness::settings::{tool, workspace};
 
 use super::folders;
 use super::template::functions;
@@ -91,30 +90,6 @@ fn a_function_that_was_not_built_is_missed_and_one_that_is_no_program_is_refused
     assert!(told_of.iter().any(no_program), "{told_of:#?}");
 }
 
-/// A Rust that has no target but this machine's: `rustc` names folders that are not there.
-#[test]
-fn an_architecture_that_rust_cannot_build_for_is_told_with_what_to_do() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let scratch = Scratch::create(None).expect("a folder");
-    let rustc = scratch.path().join("rustc");
-    let here = scratch.path().join("x86_64-unknown-linux-gnu");
-    fs::create_dir(&here).and_then(|()| fs::write(here.join("libstd-0.rlib"), "")).expect("a library");
-    fs::write(&rustc, format!("#!/bin/sh\necho '{}'/$4\n", scratch.path().display())).expect("a program");
-    fs::set_permissions(&rustc, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    let build = |architecture: &str| {
-        let mut command = python("tests/deploy/build.py");
-        command.env("PATH", format!("{}:{}", scratch.path().display(), path()));
-        faults(&output(command.args([architecture, "create-schedule"])))
-    };
-
-    assert_eq!(
-        build("arm64"),
-        ["Rust cannot build for arm64 yet: install its standard library with `rustup target add \
-          aarch64-unknown-linux-gnu`; what can be built here is `make build ARCH=x86_64`"]
-    );
-    assert_eq!(build("mips"), ["ARCH is mips: it must be arm64 or x86_64"]);
-}
-
 /// What cargo-lambda leaves behind.
 struct Built {
     scratch: Scratch,
@@ -170,13 +145,19 @@ fn program(glibc: &str, code: &str) -> Vec<u8> {
     fs::read(&program).expect("zig has written it")
 }
 
-fn python(script: &str) -> Command {
+pub(super) fn python_code(code: &str) -> Command {
+    let mut command = Command::new(tool("python").unwrap_or_else(|error| panic!("{error}")));
+    command.args(["-c", code]).current_dir(workspace());
+    command
+}
+
+pub(super) fn python(script: &str) -> Command {
     let mut command = Command::new(tool("python").unwrap_or_else(|error| panic!("{error}")));
     command.arg(workspace().join(Path::new(script)));
     command
 }
 
-fn output(command: &mut Command) -> Output {
+pub(super) fn output(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
@@ -185,7 +166,7 @@ fn text(output: &Output) -> String {
 }
 
 /// What is wrong, a line each; with something wrong it must fail.
-fn faults(output: &Output) -> Vec<String> {
+pub(super) fn faults(output: &Output) -> Vec<String> {
     let lines: Vec<_> = String::from_utf8_lossy(&output.stderr).lines().map(str::to_owned).collect();
     assert_eq!(output.status.code(), Some(if lines.is_empty() { 0 } else { 1 }), "{}", text(output));
     lines

@@ -36,6 +36,8 @@ def main(wanted: str, functions: list[str]) -> int:
     # Progress on a terminal, silence in CI.
     quiet = [] if sys.stderr.isatty() else ["--quiet"]
     command = ["cargo", "lambda", "build", "--locked", "--release", *quiet, FLAGS[architecture], "--output-format", "zip"]
+    # It would ask rustup, which may not know the Rust in use, and have it install the target.
+    command.append("--skip-target-check")
     # cargo-lambda and zig are there.
     path = str(ROOT / ".venv" / "bin") + os.pathsep + os.environ.get("PATH", "")
     built = subprocess.run(command + packages, cwd=ROOT, env={**os.environ, "PATH": path})
@@ -45,8 +47,8 @@ def main(wanted: str, functions: list[str]) -> int:
 
 
 def is_installed(architecture: str) -> bool:
-    """Whether Rust has the standard library, whoever installed it."""
-    command = ["rustc", "--print", "target-libdir", "--target", TARGETS[architecture]]
+    """Whether Rust has the standard library, whoever installed it: the Rust that cargo uses."""
+    command = [os.environ.get("RUSTC") or "rustc", "--print", "target-libdir", "--target", TARGETS[architecture]]
     told = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     return told.returncode == 0 and any(pathlib.Path(told.stdout.strip()).glob("libstd-*"))
 

@@ -2,6 +2,7 @@
 //! against its documentation. `template` reads the file, `deployed` what SAM and CloudFormation make of it.
 
 mod alarms;
+mod arm64;
 mod artifacts;
 mod audit;
 mod dashboard;
@@ -17,6 +18,7 @@ mod permissions;
 mod releases;
 mod routes;
 mod sam;
+mod targets;
 mod template;
 mod template_settings;
 mod vpc;

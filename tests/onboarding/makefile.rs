@@ -41,7 +41,9 @@ fn make_alone_names_every_target_and_the_variables() {
     for target in targets.split(' ').filter(|target| *target != "help") {
         assert!(help.contains(&format!("make {target} ")), "no word about `make {target}`:\n{help}");
     }
-    for variable in ["DATABASE_CA_FILE", "T", "ARCH", "PYTHON"].into_iter().chain(LOCAL_SETTINGS) {
+    for variable in
+        ["DATABASE_CA_FILE", "DEBIAN_MIRROR", "T", "ARCH", "PYTHON"].into_iter().chain(LOCAL_SETTINGS)
+    {
         assert!(help.contains(&format!("    {variable}=")), "no word about {variable}:\n{help}");
     }
 }
@@ -105,7 +107,7 @@ fn the_servers_of_the_tests_can_be_used_from_elsewhere() {
 
 #[test]
 fn cargo_never_changes_the_lock_file() {
-    let planned = make(&["-n", "run", "test", "test-stack", "bench", "build"]);
+    let planned = make(&["-n", "run", "test", "test-stack", "test-arm64", "bench", "build"]);
     let with_a_name = make(&["-n", "test", "T=part"]);
     let build = std::fs::read_to_string(workspace().join("tests/deploy/build.py")).unwrap();
 
