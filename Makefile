@@ -37,7 +37,7 @@ For all of them:
 endef
 
 PYTHON ?= python3
-FUNCTIONS := create-schedule list-schedules cancel-schedule schedule-processor migrate verify-trail
+FUNCTIONS := create-schedule list-schedules cancel-schedule schedule-processor migrate verify-trail check-deployment
 MARKDOWN := README.md CONTRIBUTING.md $(wildcard docs/*.md)
 WORKFLOWS := $(wildcard .github/workflows/*.yml)
 

@@ -123,5 +123,5 @@ fn every_other_log_expires() {
         assert_eq!(group["RetentionInDays"], "7", "{id}");
     }
     // One for each function, the access log, the audit log.
-    assert_eq!(groups.len(), FUNCTIONS.len() + 2, "{:?}", groups.keys());
+    assert_eq!(groups.len(), FUNCTIONS.len() + 3, "{:?}", groups.keys());
 }

@@ -37,7 +37,10 @@ const DIMENSIONS: [(&str, &str, &str); 4] = [
 /// Metrics that the service emits and the dashboard does not show, each with the reason.
 const LEFT_OUT: [(&str, &str); 0] = [];
 /// Functions whose errors, throttles and concurrency it does not show, each with the reason.
-const FUNCTIONS_LEFT_OUT: [(&str, &str); 1] = [("MigrateFunction", "CloudFormation reports its errors")];
+const FUNCTIONS_LEFT_OUT: [(&str, &str); 2] = [
+    ("MigrateFunction", "CloudFormation reports its errors"),
+    ("CheckDeploymentFunction", "CloudFormation reports its errors"),
+];
 
 #[test]
 fn whatever_the_dashboard_refers_to_is_deployed() {

@@ -10,12 +10,16 @@ use super::deployed::deployed;
 use super::template::{functions, resource};
 use super::{cargo_metadata, folders, text};
 
+/// The one function that is no part of the service, and has no database.
+pub const CHECK: &str = "check-deployment";
+
 #[test]
 fn every_folder_is_a_function_and_every_function_a_folder() {
     let deployed: BTreeSet<String> = functions().into_keys().collect();
 
     assert_eq!(deployed, folders(), "left: the functions of template.yaml, right: the folders in functions/");
-    let known: BTreeSet<String> = FUNCTIONS.iter().map(|name| (*name).to_owned()).collect();
+    let known = FUNCTIONS.iter().chain([&CHECK]).map(|name| (*name).to_owned());
+    let known: BTreeSet<String> = known.collect();
     assert_eq!(known, folders(), "left: the functions that the tests know, right: the folders in functions/");
     let makefile = std::fs::read_to_string(workspace().join("Makefile")).expect("there is a Makefile");
     let built = makefile.lines().find_map(|line| line.strip_prefix("FUNCTIONS := ")).unwrap_or_default();
@@ -89,7 +93,7 @@ fn concurrency_is_reserved_or_not_as_the_parameters_say() {
     let off = deployed(&["ApiReservedConcurrency=off", "ProcessorReservedConcurrency=off"]);
     for (name, function) in functions() {
         let expected = match name.as_str() {
-            "migrate" | "verify-trail" => None,
+            "migrate" | "verify-trail" | CHECK => None,
             "schedule-processor" => Some("3"),
             _ if function.is_http() => Some("9"),
             other => panic!("{other} is new: say here what limits it"),

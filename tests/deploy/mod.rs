@@ -5,6 +5,7 @@ mod alarms;
 mod arm64;
 mod artifacts;
 mod audit;
+mod checked_deployment;
 mod dashboard;
 mod dashboard_body;
 mod database_access;

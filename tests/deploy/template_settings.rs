@@ -7,6 +7,7 @@ use harness::api::AUDITING;
 use harness::settings::workspace;
 use serde_json::json;
 
+use super::functions::CHECK;
 use super::template::functions;
 
 /// What the template does not set, and why.
@@ -43,7 +44,9 @@ fn every_function_gets_the_settings_that_it_uses_and_no_others() {
             .map(String::as_str)
             .filter(|setting| !NOT_DEPLOYED.iter().any(|(known, _)| known == setting))
             .filter(|setting| match *setting {
-                "DATABASE_URL" | "DATABASE_AUTH" | "DATABASE_CA_FILE" | "RELEASE_NAME" => true,
+                // For all functions, as `Globals`.
+                "DATABASE_AUTH" | "DATABASE_CA_FILE" | "RELEASE_NAME" => true,
+                "DATABASE_URL" => name != CHECK,
                 "TICK_WATCH" => name == "schedule-processor",
                 "AUDIT_LOG_GROUP" => AUDITING.contains(&name.as_str()) || name == "verify-trail",
                 auth if auth.starts_with("AUTH_") => function.is_http(),

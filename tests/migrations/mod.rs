@@ -2,7 +2,7 @@
 
 mod adopted;
 mod checksums;
-mod cloudformation;
+pub mod cloudformation;
 mod concurrent;
 mod custom_resource;
 mod empty;

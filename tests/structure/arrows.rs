@@ -75,7 +75,11 @@ const PARTS: &[Part] = &[
         crates: Crates::AnyBut(DATABASE_AND_CLOUD),
     },
     Part { name: "config", modules: &[], crates: Crates::Only(&["thiserror"]) },
-    Part { name: "logging", modules: &["config"], crates: Crates::Only(&["tracing", "tracing_subscriber"]) },
+    Part {
+        name: "logging",
+        modules: &["config"],
+        crates: Crates::Only(&["serde_json", "tracing", "tracing_subscriber"]),
+    },
     Part {
         name: "lambda",
         modules: &[
@@ -123,11 +127,10 @@ const FUNCTIONS: &[(&str, &[&str])] = &[
     ("cancel-schedule", &["app", "http", "lambda"]),
     ("schedule-processor", &["app", "lambda", "metrics", "processor"]),
     ("verify-trail", &["app", "lambda", "metrics", "verify"]),
-    // The schema is the adapter's own business: there is no port for it. Its answer to CloudFormation needs HTTP.
+    // The schema is the adapter's own business: there is no port for it.
     (
         "migrate",
         &[
-            "adapters::https",
             "adapters::postgres::migrate",
             "adapters::postgres::settings",
             "config",
@@ -136,6 +139,7 @@ const FUNCTIONS: &[(&str, &[&str])] = &[
             "logging",
         ],
     ),
+    ("check-deployment", &["config", "lambda", "logging"]),
 ];
 
 #[test]

@@ -1,5 +1,6 @@
 //! The run loops of the functions.
 
+mod custom_resource;
 mod deadline;
 mod extension;
 mod main;
@@ -17,6 +18,7 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tower::{Service, service_fn};
 
+pub use custom_resource::CustomResource;
 pub use deadline::deadline_of;
 pub use lambda_runtime::{Diagnostic, Error, LambdaEvent};
 pub use main::main;
