@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use harness::api::Api;
 use harness::http::server::{Server, body, reply_json};
@@ -31,6 +31,8 @@ struct Deployment {
     /// Functions whose newest version has older settings than the function.
     stale: Vec<&'static str>,
     answers: BTreeMap<&'static str, Value>,
+    /// Functions that were invoked without waiting for them, with their events.
+    begun: Arc<Mutex<Vec<(String, Value)>>>,
 }
 
 impl Deployment {
@@ -61,8 +63,14 @@ impl Deployment {
                 let (function, operation) = path.split_once('/').unwrap_or_default();
                 let is_version = function.ends_with(":7");
                 let name = function.split("flags-").nth(1).unwrap_or_default().trim_end_matches(":7");
+                let waits = request.headers().get("x-amz-invocation-type").is_none_or(|kind| kind != "Event");
                 let payload = body(request, 100_000).await.unwrap_or_default();
                 Ok::<_, Infallible>(match operation {
+                    "invocations" if !waits => {
+                        let event = serde_json::from_slice(&payload).unwrap();
+                        deployment.begun.lock().unwrap().push((name.to_owned(), event));
+                        reply_json(202, &json!({}))
+                    }
                     "configuration" => deployment.configuration(name, is_version),
                     "invocations" => deployment.invoke(name, &payload).await,
                     other => panic!("{other} of {function}"),
@@ -108,6 +116,7 @@ fn request(kind: &str, cloudformation: &CloudFormation) -> Value {
         "RequestType": kind, "ResponseURL": cloudformation.url(), "StackId": "stack", "RequestId": "request",
         "LogicalResourceId": "CheckedDeployment", "ResourceType": "Custom::CheckedDeployment",
         "ResourceProperties": {
+            "Begin": [arn("schedule-processor"), "", arn("verify-trail")], "BeginSeconds": "0",
             "CodeVersion": arn(CHECK), "Endpoints": ENDPOINTS.map(arn), "Others": OTHERS.map(arn), "Settings": "x",
         },
     })
@@ -140,6 +149,36 @@ async fn a_deployment_that_works_passes() {
     let checked = "checked flags-create-schedule, flags-list-schedules, flags-cancel-schedule, flags-schedule-processor, flags-verify-trail";
     assert_eq!(answer["Reason"], checked);
     assert_eq!(answer["PhysicalResourceId"], "flag-schedules-check");
+}
+
+/// An alarm on what does not run would fire at once if there had been nothing to run yet.
+#[tokio::test]
+async fn a_first_deployment_begins_with_a_tick_and_a_verification() {
+    for (kind, runs) in [("Create", 2), ("Update", 0)] {
+        let deployment = Deployment::working().await;
+        let begun = Arc::clone(&deployment.begun);
+
+        check(deployment, |request| request["RequestType"] = json!(kind)).await;
+
+        let expected = [("schedule-processor", json!({})), ("verify-trail", json!({}))];
+        let expected: Vec<_> =
+            expected.into_iter().map(|(name, event)| (name.to_owned(), event)).take(runs).collect();
+        assert_eq!(*begun.lock().unwrap(), expected, "{kind}");
+    }
+    let (ticking, stopped) = (deployed(&[]), deployed(&["TickEnabled=false"]));
+    let begin =
+        |deployed: &super::deployed::Deployed| deployed.properties("CheckedDeployment")["Begin"].clone();
+    assert_eq!(begin(&ticking), ticking.properties("CheckedDeployment")["Others"]);
+    assert_eq!(begin(&stopped)[0], "");
+    for id in ["ProcessorSilentAlarm", "TrailUnverifiedAlarm"] {
+        assert_eq!(ticking.properties(id)["TreatMissingData"], "breaching", "{id}");
+        assert_eq!(ticking.resource(id)["DependsOn"], "CheckedDeployment", "{id}");
+    }
+    // No other alarm fires without data.
+    for (id, alarm) in ticking.all("AWS::CloudWatch::Alarm") {
+        let waits = ["ProcessorSilentAlarm", "TrailUnverifiedAlarm"].contains(&id);
+        assert!(waits || alarm["TreatMissingData"] != "breaching", "{id}");
+    }
 }
 
 #[tokio::test]

@@ -84,6 +84,11 @@ impl Deployed {
         &self.resource(id)["Properties"]
     }
 
+    /// The types of all resources.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        self.resources.values().filter_map(|resource| resource["Type"].as_str())
+    }
+
     /// The properties of all resources of a type, by their ids.
     pub fn all(&self, kind: &str) -> BTreeMap<&str, &Value> {
         let of_kind = self.resources.iter().filter(|(_, resource)| resource["Type"] == kind);

@@ -1,9 +1,11 @@
 //! The operations guide against the template: its tables have what is deployed, no more and no less.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use harness::settings::workspace;
+use serde_json::Value;
 
+use super::deployed::{IN_VPC, deployed};
 use super::template::template;
 use super::text;
 
@@ -63,4 +65,66 @@ fn every_parameter_and_every_condition_is_used() {
         let there = [format!(r#""Fn::If":["{name}","#), format!(r#""Condition":"{name}""#)];
         assert!(there.iter().any(|use_| used.contains(use_)), "nothing uses the condition {name}");
     }
+}
+
+/// The blocks of JSON below a heading of the guide.
+fn json_blocks(heading: &str) -> Vec<Value> {
+    let guide = document("docs/operations.md");
+    let (_, section) = guide.split_once(&format!("\n## {heading}\n")).expect("a section of the guide");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let blocks = section.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
+    blocks
+        .map(|block| serde_json::from_str(block).unwrap_or_else(|error| panic!("{error}: {block}")))
+        .collect()
+}
+
+/// The services of CloudFormation's types, as IAM calls them.
+fn service(kind: &str) -> &str {
+    match kind.split("::").nth(1).unwrap_or_default() {
+        "ApiGatewayV2" => "apigateway",
+        "CloudWatch" => "cloudwatch",
+        "CodeDeploy" => "codedeploy",
+        "EC2" => "ec2",
+        "Events" => "events",
+        "IAM" => "iam",
+        "Lambda" => "lambda",
+        "Logs" => "logs",
+        "SQS" => "sqs",
+        other => {
+            panic!("{other} is new: say here what IAM calls it, and in the guide what whoever deploys may do")
+        }
+    }
+}
+
+#[test]
+fn whoever_deploys_may_do_something_with_everything_that_is_deployed() {
+    let blocks = json_blocks("Keys and permissions");
+    let [key_policy, deployer] = &blocks[..] else { panic!("{blocks:#?}") };
+    assert!(key_policy.as_array().is_some_and(|statements| statements.len() == 2), "{key_policy:#}");
+    let actions = deployer.to_string();
+
+    let everything =
+        [&IN_VPC[..], &["AlarmActionArns=arn:aws:sns:eu-central-1:123456789012:alarms"]].concat();
+    let deployed = deployed(&everything);
+    let kinds: BTreeSet<&str> = deployed.kinds().filter(|kind| kind.starts_with("AWS::")).collect();
+    assert!(kinds.len() > 15, "{kinds:?}");
+    for kind in kinds {
+        assert!(actions.contains(&format!(r#""{}:"#, service(kind))), "{kind}");
+    }
+    // CloudFormation creates roles in the stack's name.
+    assert!(actions.contains(r#""arn:aws:iam::123456789012:role/STACK-*""#));
+}
+
+#[test]
+fn the_guide_says_how_long_a_stacks_name_may_be() {
+    // Lambda's and EventBridge's limit.
+    const LIMIT: usize = 64;
+    let deployed = deployed(&["AlarmActionArns=arn:aws:sns:eu-central-1:123456789012:alarms"]);
+    let name = |properties: &Value, member: &str| properties[member].as_str().map_or(0, |name| name.len());
+    let functions = deployed.all("AWS::Lambda::Function").into_values().map(|it| name(it, "FunctionName"));
+    let rules = deployed.all("AWS::Events::Rule").into_values().map(|it| name(it, "Name"));
+    let longest = functions.chain(rules).max().expect("there are functions") - "flags".len();
+
+    let told = format!("may have at most {} characters", LIMIT - longest);
+    assert!(document("docs/operations.md").contains(&told), "expected: {told}");
 }

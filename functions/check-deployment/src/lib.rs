@@ -8,6 +8,7 @@ use aws_sdk_lambda::Client;
 use aws_sdk_lambda::client::Waiters;
 use aws_sdk_lambda::error::DisplayErrorContext;
 use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::InvocationType;
 use flag_schedules::lambda::{CustomResource, Diagnostic, LambdaEvent};
 use serde_json::{Value, json};
 
@@ -37,7 +38,14 @@ pub async fn handle(client: &Client, event: LambdaEvent<Value>) -> Result<Value,
         "Delete" => Ok("there is nothing to check".to_owned()),
         // Nothing must fail again, see `is_rollback`.
         _ if resource.is_rollback() => Ok("a rollback is not checked".to_owned()),
-        _ => Box::pin(check(client, &resource.resource_properties)).await,
+        kind => {
+            let properties = &resource.resource_properties;
+            let checked = Box::pin(check(client, properties)).await;
+            if kind == "Create" && checked.is_ok() {
+                Box::pin(begin(client, properties)).await;
+            }
+            checked
+        }
     };
     match &outcome {
         Ok(checked) => tracing::info!(checked, "the deployment works"),
@@ -62,6 +70,21 @@ async fn check(client: &Client, properties: &Value) -> Result<String, String> {
         }
     }
     if failures.is_empty() { Ok(format!("checked {}", checked.join(", "))) } else { Err(failures.join("; ")) }
+}
+
+/// On a first deployment: starts a tick and a verification (`Begin`), and waits until CloudWatch has their metrics. Alarms
+/// that fire when there are none are created afterwards, and do not fire at once.
+async fn begin(client: &Client, properties: &Value) {
+    let arns = properties["Begin"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    for arn in arns.filter(|arn| !arn.is_empty()) {
+        let invocation = client.invoke().function_name(arn).invocation_type(InvocationType::Event);
+        if let Err(error) = invocation.payload(Blob::new("{}")).send().await {
+            // The alarm then tells what this would have prevented.
+            tracing::warn!(error = %DisplayErrorContext(&error), arn, "the first run could not be started");
+        }
+    }
+    let seconds = properties["BeginSeconds"].as_str().and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
 async fn check_function(client: &Client, arn: &str, event: Value) -> Result<(), String> {
