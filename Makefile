@@ -1,7 +1,7 @@
 # `make` alone prints what there is. CI and the documentation use these words.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run verify test test-stack test-arm64 lint bench build dashboard-picture
+.PHONY: help setup run verify test test-stack test-arm64 lint bench build sbom dashboard-picture
 
 define HELP
 make run          the whole service on this machine, until Ctrl-C
@@ -26,6 +26,8 @@ make lint         formatting, clippy, dependencies, template, workflows, diagram
 make bench        the benchmarks, as a table
     T="cold warm"             only some of them
 make build        the functions as they are deployed, checked: target/lambda/*/bootstrap.zip
+    ARCH=arm64                or x86_64
+make sbom         what each deployed program consists of, as CycloneDX: target/lambda/*/bom.json
     ARCH=arm64                or x86_64
 make dashboard-picture  draws docs/operations/dashboard.svg from the metrics of a local stack that it uses meanwhile
     MINUTES=12                how long
@@ -135,6 +137,11 @@ bench: setup
 	@FUNCTIONS_DIR=$(abspath $(or $(CARGO_TARGET_DIR),target)/release) $(STACK) test -- $(BENCH) --quiet -- $(T)
 
 # arm64 where Rust has that target, for it is what the template deploys; or else this machine's architecture.
+sbom:
+	$(call preflight)
+	@$(PYTHON) tests/deploy/sbom.py "$(or $(ARCH),arm64)" "$(abspath $(or $(CARGO_TARGET_DIR),target)/tools)" \
+		"$(abspath $(or $(CARGO_TARGET_DIR),target)/lambda)" $(FUNCTIONS)
+
 build: setup
 	@.venv/bin/python tests/deploy/build.py "$(ARCH)" $(FUNCTIONS)
 
