@@ -4,12 +4,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 use harness::api::FUNCTIONS;
-use harness::lambda::{Env, Exit, Function};
+use harness::lambda::{Env, Function};
 use harness::logs::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
 use harness::tokens::Keys;
-use serde_json::{Value, json};
-
-use crate::support::text;
+use serde_json::json;
 
 /// What must never be shown.
 const SECRET: &str = "topsecret";
@@ -29,22 +27,13 @@ fn good() -> Env {
         .set("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
 }
 
-/// The reason in the only line, which is JSON.
-fn cause(exit: &Exit, case: &str) -> String {
-    assert_eq!(exit.logs.len(), 1, "{case}, one line: {exit:#?}");
-    let line: Value =
-        serde_json::from_str(&exit.logs[0]).unwrap_or_else(|error| panic!("{error}: {exit:#?}"));
-    assert_eq!(line["level"], "ERROR", "{case}: {exit:#?}");
-    text(&line, "cause").to_owned()
-}
-
 /// Checks that each of these functions refuses to start, naming the variable.
 async fn assert_refused(functions: &[&str], variable: &str, env: &Env, case: &str) {
     for function in functions {
         let exit = Function::expect_exit(function, env.clone()).await;
 
         assert!(exit.code.is_some_and(|code| code != 0), "{function}, {variable} {case}: {exit:?}");
-        let told = cause(&exit, &format!("{function}, {variable} {case}"));
+        let told = exit.cause();
         assert!(told.starts_with(&format!("{variable} ")), "{function}, {variable} {case}: {exit:#?}");
         assert!(!exit.logs[0].contains(SECRET), "{function}, {variable} {case}: {exit:#?}");
     }
@@ -119,7 +108,7 @@ async fn a_parameter_of_the_database_url_that_cannot_be_used_is_named_with_what_
     for (url, named, instead) in cases {
         let exit = Function::expect_exit("list-schedules", good().set("DATABASE_URL", url)).await;
 
-        let told = cause(&exit, url);
+        let told = exit.cause();
         assert!(told.starts_with("DATABASE_URL "), "{url}: {exit:#?}");
         assert!(told.contains(named) && told.contains(instead), "{url}: {exit:#?}");
         assert!(!exit.logs[0].contains(SECRET), "{url}: {exit:#?}");

@@ -16,20 +16,20 @@ async fn assert_refused(function: &str, env: Env, starts: &str, names: &str) {
     let exit = Function::expect_exit(function, env).await;
 
     assert!(exit.code.is_some_and(|code| code != 0), "{function}: {exit:?}");
-    assert_eq!(exit.logs.len(), 1, "{function}, one line: {exit:#?}");
-    assert!(exit.logs[0].starts_with(&format!("Error: {starts} ")), "{function}, {starts}: {exit:#?}");
+    assert!(exit.cause().starts_with(&format!("{starts} ")), "{function}, {starts}: {exit:#?}");
     assert!(exit.logs[0].contains(names), "{function}, {names}: {exit:#?}");
     assert!(!exit.logs[0].contains("topsecret"), "{function}: {exit:#?}");
 }
 
 #[tokio::test]
 async fn a_password_beside_iam_stops_every_function() {
-    for function in FUNCTIONS {
+    // `migrate` starts, and tells CloudFormation: see the tests of its custom resource.
+    for function in FUNCTIONS.into_iter().filter(|function| *function != "migrate") {
         let env = env("postgres://service:topsecret@db.example.test/flags");
         assert_refused(function, env, "DATABASE_AUTH", "DATABASE_URL").await;
     }
     let in_the_query = env("postgres://service@db.example.test/flags?password=topsecret");
-    assert_refused("migrate", in_the_query, "DATABASE_AUTH", "DATABASE_URL").await;
+    assert_refused("verify-trail", in_the_query, "DATABASE_AUTH", "DATABASE_URL").await;
 }
 
 #[tokio::test]

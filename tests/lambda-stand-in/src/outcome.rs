@@ -108,6 +108,17 @@ pub struct Exit {
 }
 
 impl Exit {
+    /// The reason of an exit before the first event: `cause` in the only line, which is JSON.
+    #[track_caller]
+    pub fn cause(&self) -> String {
+        let line = match &self.logs[..] {
+            [line] => serde_json::from_str::<Value>(line).unwrap_or_default(),
+            _ => panic!("expected one line: {self:#?}"),
+        };
+        assert_eq!(line["level"], "ERROR", "{self:#?}");
+        line["cause"].as_str().unwrap_or_else(|| panic!("expected a cause: {self:#?}")).to_owned()
+    }
+
     pub(super) fn of(status: Option<ExitStatus>, logs: Vec<String>) -> Self {
         let (code, signal) = status.map_or((None, None), |status| (status.code(), status.signal()));
         Self { code, signal, logs }
