@@ -84,6 +84,11 @@ impl Deployed {
         &self.resource(id)["Properties"]
     }
 
+    /// The ids of all resources.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.resources.keys().map(String::as_str)
+    }
+
     /// The types of all resources.
     pub fn kinds(&self) -> impl Iterator<Item = &str> {
         self.resources.values().filter_map(|resource| resource["Type"].as_str())

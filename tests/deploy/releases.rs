@@ -1,11 +1,11 @@
 //! Releases: published as versions, reached by an alias, introduced gradually, and gone back from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use harness::api::{ENDPOINTS, FUNCTIONS};
 use serde_json::{Value, json};
 
-use super::deployed::{Deployed, deployed};
+use super::deployed::{Deployed, IN_VPC, deployed};
 use super::functions::pascal_case;
 use super::template::list;
 use super::text;
@@ -100,14 +100,84 @@ fn requests_move_to_a_new_release_as_the_parameter_says() {
     );
 }
 
+/// In a circle, CloudFormation would create nothing. Its linter looks at the template before SAM has translated it.
+#[test]
+fn no_resources_wait_for_each_other() {
+    for changes in [&[][..], &IN_VPC[..], &["DeploymentPreference=AllAtOnce"]] {
+        let deployed = deployed(changes);
+        let names: BTreeSet<&str> = deployed.ids().collect();
+        let mut waiting: BTreeMap<&str, BTreeSet<String>> =
+            names.iter().map(|name| (*name, references(deployed.resource(name), &names))).collect();
+        while let Some(ready) = waiting.iter().find(|(_, of)| of.is_empty()).map(|(name, _)| *name) {
+            waiting.remove(ready);
+            waiting.values_mut().for_each(|of| {
+                of.remove(ready);
+            });
+        }
+        assert!(waiting.is_empty(), "{waiting:#?}");
+        assert!(names.len() > 60, "{names:?}");
+    }
+}
+
+/// The resources that a resource refers to, anywhere in it.
+fn references(value: &Value, names: &BTreeSet<&str>) -> BTreeSet<String> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(|item| references(item, names)).collect(),
+        Value::Object(members) => {
+            let of_this = members.iter().flat_map(|(key, value)| match key.as_str() {
+                "Ref" | "DependsOn" => {
+                    list(value).into_iter().filter_map(Value::as_str).map(str::to_owned).collect()
+                }
+                "Fn::GetAtt" => vec![text(&value[0]).to_owned()],
+                _ => Vec::new(),
+            });
+            let inside = members.values().flat_map(|value| references(value, names));
+            of_this.chain(inside).filter(|name| names.contains(name.as_str())).collect()
+        }
+        Value::String(text) => {
+            let parts = text.split("${").skip(1).filter_map(|part| part.split(['}', '.']).next());
+            parts.filter(|name| names.contains(name)).map(str::to_owned).collect()
+        }
+        _ => BTreeSet::new(),
+    }
+}
+
+#[test]
+fn no_request_moves_before_the_new_versions_are_checked() {
+    let deployed = deployed(&[]);
+    let waits_for = |id: &str| -> BTreeSet<String> {
+        let names: BTreeSet<&str> = deployed.ids().collect();
+        let (mut found, mut next) = (BTreeSet::new(), vec![id.to_owned()]);
+        while let Some(id) = next.pop() {
+            for of in references(deployed.resource(&id), &names) {
+                if found.insert(of.clone()) {
+                    next.push(of);
+                }
+            }
+        }
+        found
+    };
+    for function in OF_THE_API {
+        let alias = waits_for(&format!("{}FunctionAliaslive", pascal_case(function)));
+        assert!(alias.contains("CheckedDeployment"), "{function}: {alias:?}");
+    }
+}
+
 /// The same code again, after a failed deployment: Lambda would refuse to publish it next to a version that is kept.
 #[test]
 fn old_versions_are_kept_for_a_rollback_except_of_migrate() {
     let deployed = deployed(&[]);
     for function in FUNCTIONS {
         let (id, _) = version(&deployed, function);
-        let kept = deployed.resource(id)["DeletionPolicy"].clone();
-        assert_eq!(kept, if function == "migrate" { "Delete" } else { "Retain" }, "{function}");
+        let resource = deployed.resource(id);
+        let expected = if function == "migrate" {
+            (json!("Delete"), Value::Null)
+        } else {
+            (json!("Retain"), json!("Retain"))
+        };
+        // When the code changes, and when only the description does.
+        let kept = (resource["DeletionPolicy"].clone(), resource["UpdateReplacePolicy"].clone());
+        assert_eq!(kept, expected, "{function}");
         // Another name of the deployment is another configuration, which can always be published.
         assert_eq!(deployed.variables(function)["RELEASE_NAME"], "1.4.2", "{function}");
         assert!(
