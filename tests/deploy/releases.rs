@@ -100,6 +100,21 @@ fn requests_move_to_a_new_release_as_the_parameter_says() {
     );
 }
 
+/// Five minutes pass before all requests are with the new version.
+#[test]
+fn what_stops_a_gradual_deployment_fires_in_time() {
+    let deployed = deployed(&[]);
+    for id in ["ServerErrorsAlarm", "SlowAnswersAlarm"] {
+        let alarm = deployed.properties(id);
+        let periods = alarm["DatapointsToAlarm"].as_u64().or(alarm["EvaluationPeriods"].as_u64());
+        let of_metrics =
+            list(&alarm["Metrics"]).into_iter().filter_map(|query| query["MetricStat"]["Period"].as_u64());
+        let period = of_metrics.chain(alarm["Period"].as_u64()).max();
+        let seconds = periods.zip(period).map(|(periods, period)| periods * period);
+        assert!(seconds.is_some_and(|seconds| seconds <= 180), "{id}: {seconds:?}");
+    }
+}
+
 /// In a circle, CloudFormation would create nothing. Its linter looks at the template before SAM has translated it.
 #[test]
 fn no_resources_wait_for_each_other() {
