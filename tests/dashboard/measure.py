@@ -24,6 +24,7 @@ from cfnlint.decode import cfn_yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PARAMETERS = [
+    "Release=1",
     "AuthIssuer=https://id.example.test",
     "AuthAudience=flag-admin",
     "AuthJwksUrl=https://id.example.test/jwks.json",
