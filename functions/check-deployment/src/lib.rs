@@ -51,17 +51,19 @@ pub async fn handle(client: &Client, event: LambdaEvent<Value>) -> Result<Value,
         Ok(checked) => tracing::info!(checked, "the deployment works"),
         Err(reason) => tracing::error!(reason, "the deployment does not work"),
     }
-    let told = outcome.as_deref().map_err(String::as_str);
-    resource.answer(RESOURCE_ID, told, json!({})).await.map_err(CheckFailed)?;
-    Ok(json!({"status": if outcome.is_ok() { "SUCCESS" } else { "FAILED" }}))
+    resource.answer(RESOURCE_ID, &outcome, json!({})).await.map_err(CheckFailed)
+}
+
+/// Of a list; an empty text in it stands for none.
+fn arns(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).filter(|arn| !arn.is_empty())
 }
 
 /// Every function is checked, and every failure told.
 async fn check(client: &Client, properties: &Value) -> Result<String, String> {
-    let arns = |name: &str| properties[name].as_array().into_iter().flatten().filter_map(Value::as_str);
     let (mut checked, mut failures) = (Vec::new(), Vec::new());
-    let endpoints = arns("Endpoints").map(|arn| (arn, request_without_a_token()));
-    let others = arns("Others").map(|arn| (arn, json!({"check": true})));
+    let endpoints = arns(&properties["Endpoints"]).map(|arn| (arn, request_without_a_token()));
+    let others = arns(&properties["Others"]).map(|arn| (arn, json!({"check": true})));
     for (arn, event) in endpoints.chain(others) {
         let name = arn.split(':').nth(6).unwrap_or(arn);
         match check_function(client, arn, event).await {
@@ -75,8 +77,7 @@ async fn check(client: &Client, properties: &Value) -> Result<String, String> {
 /// On a first deployment: starts a tick and a verification (`Begin`), and waits until CloudWatch has their metrics. Alarms
 /// that fire when there are none are created afterwards, and do not fire at once.
 async fn begin(client: &Client, properties: &Value) {
-    let arns = properties["Begin"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    for arn in arns.filter(|arn| !arn.is_empty()) {
+    for arn in arns(&properties["Begin"]) {
         let invocation = client.invoke().function_name(arn).invocation_type(InvocationType::Event);
         if let Err(error) = invocation.payload(Blob::new("{}")).send().await {
             // The alarm then tells what this would have prevented.

@@ -1,11 +1,12 @@
 //! The `check-deployment` function: reads the region and the credentials, and serves.
 
+use std::process::ExitCode;
+
 use aws_config::BehaviorVersion;
 use aws_sdk_lambda::Client;
 use flag_schedules::config::environment;
 use flag_schedules::lambda;
 use flag_schedules::logging::{self, LogSettings};
-use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

@@ -66,9 +66,7 @@ impl Migration {
             }),
         };
         let data = json!({"SchemaVersion": schema_version, "Release": self.release});
-        let told = outcome.as_deref().map_err(String::as_str);
-        resource.answer(RESOURCE_ID, told, data).await.map_err(MigrationFailed)?;
-        Ok(json!({"status": if outcome.is_ok() { "SUCCESS" } else { "FAILED" }}))
+        resource.answer(RESOURCE_ID, &outcome, data).await.map_err(MigrationFailed)
     }
 
     async fn migrate(&self, end: Instant) -> Result<Migrated, String> {

@@ -5,28 +5,13 @@ use flag_schedules::lambda::{LambdaEvent, deadline_of};
 use flag_schedules::metrics;
 use flag_schedules::verify::window::Window;
 use flag_schedules::verify::{Verification, VerifyError};
-use serde::Serialize;
 use serde_json::Value;
-
-/// The result of an invocation.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub enum Verified {
-    Verification(Verification),
-    /// `{"check": true}` only asks whether the function starts.
-    Checked {
-        check: &'static str,
-    },
-}
 
 /// Verifies a window: `{"from", "to", "resume"}`, all optional.
 ///
 /// # Errors
 /// [`VerifyError`] for bad input, and when a side cannot be read.
-pub async fn handle(app: &VerifierApp, event: LambdaEvent<Value>) -> Result<Verified, VerifyError> {
-    if event.payload["check"] == true {
-        return Ok(Verified::Checked { check: "passed" });
-    }
+pub async fn handle(app: &VerifierApp, event: LambdaEvent<Value>) -> Result<Verification, VerifyError> {
     // The caller made a mistake; the trail is as verified as before.
     let window = Window::parse(&event.payload, app.now())?;
     let verified = app.verifier.verify(window, app.now(), deadline_of(event.context.deadline)).await;
@@ -34,5 +19,5 @@ pub async fn handle(app: &VerifierApp, event: LambdaEvent<Value>) -> Result<Veri
     metrics::print(&metrics::verification_line(verified.as_ref().ok(), function, app.now()));
     let verification = verified?;
     verification.log();
-    Ok(Verified::Verification(verification))
+    Ok(verification)
 }

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -124,7 +125,8 @@ impl KeySet {
 
 /// A key that may verify signatures: `use`, `key_ops` and `alg` must allow it or be absent.
 fn usable(value: &Value) -> Option<Key> {
-    let jwk: Jwk = serde_json::from_value(canonical(value)?).ok()?;
+    let value = canonical(value)?;
+    let jwk = Jwk::deserialize(&value).ok()?;
     let id = jwk.common.key_id.clone().filter(|id| !id.is_empty())?;
     if jwk.common.public_key_use.as_ref().is_some_and(|purpose| *purpose != PublicKeyUse::Signature) {
         return None;
@@ -138,7 +140,7 @@ fn usable(value: &Value) -> Option<Key> {
         return None;
     }
     let mut algorithms = algorithms::of_key(&jwk.algorithm);
-    if let Some(only) = value.get("alg").filter(|only| !only.is_null()) {
+    if let Some(only) = value.get("alg") {
         let only = algorithms::named(only.as_str()?)?;
         algorithms.retain(|algorithm| *algorithm == only);
     }
@@ -146,9 +148,9 @@ fn usable(value: &Value) -> Option<Key> {
     (!algorithms.is_empty()).then_some(Key { id, algorithms, key })
 }
 
-/// What is needed of a key, with its numbers in the length that they must have (RFC 7518 sections 6.2.1.2 and 6.3.1.1): some libraries put
-/// zero octets in front of them, or leave out those that belong there, and some write null for what is not there. `None`
-/// if one is no number of that length.
+/// What is needed of a key, with its numbers in the length that they must have (RFC 7518 sections 6.2.1.2 and 6.3.1.1): some
+/// libraries put zero octets in front of them, or leave out those that belong there, and some write null for absent members.
+/// `None` if one is no number of that length.
 fn canonical(key: &Value) -> Option<Value> {
     const MEMBERS: [&str; 10] = ["kty", "kid", "use", "key_ops", "alg", "crv", "x", "y", "n", "e"];
     let members = MEMBERS.iter().filter_map(|name| Some(((*name).to_owned(), key.get(*name)?.clone())));

@@ -53,12 +53,17 @@ impl CustomResource {
         self.request_type == "Update" && matches!((new, old), (Some(new), Some(old)) if new < old)
     }
 
-    /// Sends the answer. `id` is the physical resource id of a new resource; an old one keeps its own, because another one
-    /// would have CloudFormation delete it.
+    /// Sends the answer, and gives the invocation's result. `id` is the physical resource id of a new resource; an old one
+    /// keeps its own, because another one would have CloudFormation delete it.
     ///
     /// # Errors
     /// If CloudFormation did not take the answer.
-    pub async fn answer(&self, id: &str, outcome: Result<&str, &str>, data: Value) -> Result<(), String> {
+    pub async fn answer(
+        &self,
+        id: &str,
+        outcome: &Result<String, String>,
+        data: Value,
+    ) -> Result<Value, String> {
         let (status, reason) = match outcome {
             Ok(reason) => ("SUCCESS", reason),
             Err(reason) => ("FAILED", reason),
@@ -73,8 +78,8 @@ impl CustomResource {
             "Data": data,
         });
         let sent: Result<_, BoxError> = Https.send("PUT", &self.response_url, body.to_string().into()).await;
-        sent.map(drop)
-            .map_err(|error| format!("CloudFormation did not take the answer: {}", chain(error.as_ref())))
+        sent.map_err(|error| format!("CloudFormation did not take the answer: {}", chain(error.as_ref())))?;
+        Ok(json!({ "status": status }))
     }
 }
 

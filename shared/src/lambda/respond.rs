@@ -70,30 +70,16 @@ fn log(problem: &Problem, request_id: &str, request: Option<&Request>) {
     let source_ip = request.and_then(|request| request.call.source_ip.as_deref());
     let user_id = request.and_then(|request| request.user_id.get()).map(String::as_str);
     let status = status.as_u16();
+    // A macro, because the level of a line is constant.
+    macro_rules! line {
+        ($level:ident, $message:literal) => {
+            tracing::$level!(request_id, status, code, cause, user_id, flag, environment, source_ip, $message)
+        };
+    }
     if status >= 500 {
-        tracing::error!(
-            request_id,
-            status,
-            code,
-            cause,
-            user_id,
-            flag,
-            environment,
-            source_ip,
-            "the request failed"
-        );
+        line!(error, "the request failed");
     } else {
-        tracing::info!(
-            request_id,
-            status,
-            code,
-            cause,
-            user_id,
-            flag,
-            environment,
-            source_ip,
-            "the request was refused"
-        );
+        line!(info, "the request was refused");
     }
 }
 
