@@ -35,8 +35,7 @@ const REFUSED: &str = "RefusedCallers";
 #[test]
 fn every_alarm_has_a_line_in_the_operations_guide_and_every_line_an_alarm() {
     let deployed = deployed(&[TOPIC]);
-    let mut alarms = deployed.all("AWS::CloudWatch::Alarm");
-    alarms.extend(deployed.all("AWS::CloudWatch::CompositeAlarm"));
+    let alarms = deployed.alarms();
     let named: BTreeSet<_> = alarms.values().map(|alarm| text(&alarm["AlarmName"]).to_owned()).collect();
 
     let lines = table("Alarms");
@@ -156,9 +155,7 @@ fn alarms_tell_whom_the_parameter_names() {
         json!(["arn:aws:sns:eu-central-1:123456789012:a", "arn:aws:sns:eu-central-1:123456789012:b"]);
     let names = list(&topics).into_iter().map(text).collect::<Vec<_>>().join(",");
     let (somebody, nobody) = (deployed(&[&format!("AlarmActionArns={names}")]), deployed(&[]));
-    let mut alarms = somebody.all("AWS::CloudWatch::Alarm");
-    alarms.extend(somebody.all("AWS::CloudWatch::CompositeAlarm"));
-    for (id, alarm) in alarms {
+    for (id, alarm) in somebody.alarms() {
         assert_eq!((&alarm["AlarmActions"], &alarm["OKActions"]), (&topics, &topics), "{id}");
         if nobody.has(id) {
             assert_eq!(nobody.properties(id).get("AlarmActions"), None, "{id}");

@@ -11,8 +11,9 @@ use harness::logs::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
 use harness::tokens::Keys;
 use serde_json::{Value, json};
 
-use super::deployed::deployed;
+use super::deployed::{Deployed, IN_VPC, deployed};
 use super::functions::CHECK;
+use super::releases::version;
 use crate::migrations::cloudformation::CloudFormation;
 
 const ENDPOINTS: [&str; 3] = ["create-schedule", "list-schedules", "cancel-schedule"];
@@ -166,8 +167,7 @@ async fn a_first_deployment_begins_with_a_tick_and_a_verification() {
         assert_eq!(*begun.lock().unwrap(), expected, "{kind}");
     }
     let (ticking, stopped) = (deployed(&[]), deployed(&["TickEnabled=false"]));
-    let begin =
-        |deployed: &super::deployed::Deployed| deployed.properties("CheckedDeployment")["Begin"].clone();
+    let begin = |deployed: &Deployed| deployed.properties("CheckedDeployment")["Begin"].clone();
     assert_eq!(begin(&ticking), ticking.properties("CheckedDeployment")["Others"]);
     assert_eq!(begin(&stopped)[0], "");
     for id in ["ProcessorSilentAlarm", "TrailUnverifiedAlarm"] {
@@ -237,17 +237,10 @@ async fn a_check_does_nothing() {
 
 #[test]
 fn new_versions_are_checked_and_so_are_changed_settings() {
-    let deployed = deployed(&[]);
-    let check = deployed.properties("CheckedDeployment");
+    let least = deployed(&[]);
+    let check = least.properties("CheckedDeployment");
     let versions = |names: &[&str]| -> Value {
-        let of = |name: &&str| {
-            let id = format!("{}Function", super::functions::pascal_case(name));
-            let versions = deployed.all("AWS::Lambda::Version");
-            let version =
-                versions.into_iter().find(|(_, version)| version["FunctionName"] == json!({"Ref": id}));
-            json!({"Ref": version.expect("a version").0})
-        };
-        names.iter().map(of).collect()
+        names.iter().map(|name| json!({"Ref": version(&least, name).0})).collect()
     };
 
     assert_eq!(check["ServiceToken"], json!({"Fn::GetAtt": ["CheckDeploymentFunction", "Arn"]}));
@@ -257,10 +250,10 @@ fn new_versions_are_checked_and_so_are_changed_settings() {
     for changed in
         ["AuthIssuer=https://other.example.test", "DatabaseHost=other", "TickWatch=off", "AuthGroupsClaim=x"]
     {
-        let other = super::deployed::deployed(&[changed]);
+        let other = deployed(&[changed]);
         assert_ne!(check["Settings"], other.properties("CheckedDeployment")["Settings"], "{changed}");
     }
     // It needs Lambda's API, which a VPC without a way out does not reach.
-    let in_vpc = super::deployed::deployed(&super::deployed::IN_VPC);
+    let in_vpc = deployed(&IN_VPC);
     assert_eq!(in_vpc.function(CHECK).get("VpcConfig"), None);
 }

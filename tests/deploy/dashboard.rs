@@ -57,8 +57,7 @@ fn whatever_the_dashboard_refers_to_is_deployed() {
 #[test]
 fn every_alarm_is_on_the_dashboard() {
     for deployed in deployments() {
-        let kinds = ["AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"];
-        let there: BTreeSet<_> = kinds.iter().flat_map(|kind| deployed.all(kind).into_keys()).collect();
+        let there: BTreeSet<_> = deployed.alarms().into_keys().collect();
 
         let widgets = widgets(&deployed);
         let alarms = widgets.iter().filter_map(|widget| widget.properties.get("alarms")).flat_map(list);

@@ -1,5 +1,5 @@
 """Reads a SAM template as JSON from standard input and prints it as CloudFormation would carry it out: transformed by SAM's own translator, and then, for the
-parameters given as `Name=value`, with conditions decided and parameters filled in.
+parameters given as `Name=value` in addition to the required ones, with conditions decided and parameters filled in.
 
 What only AWS knows stays as it is: attributes of resources (`Fn::GetAtt`), ids (`Ref` of a resource). The account, the
 region and the stack's name are made up. Needs no network.
@@ -20,6 +20,17 @@ PSEUDO = {
     "AWS::StackName": "flags",
 }
 NOTHING = object()
+# The least that a deployment has to say: a database by IAM, keys by URL, no VPC.
+LEAST = {
+    "Release": "1.4.2",
+    "AuthIssuer": "https://id.example.test",
+    "AuthAudience": "flag-admin",
+    "AuthJwksUrl": "https://id.example.test/jwks.json",
+    "DatabaseHost": "db.example.test",
+    "DatabaseName": "flags",
+    "DatabaseResourceId": "db-ABCDEFGH",
+    "DatabaseReaderUser": "flag_schedules_reader",
+}
 
 
 def refusal(parameter, value):
@@ -133,7 +144,7 @@ def main():
     # As `sam package` leaves it: the code has been uploaded.
     template["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"
     # SAM itself fills in some of them, hence here too.
-    given = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    given = LEAST | dict(argument.split("=", 1) for argument in sys.argv[1:])
     plain = Translator({}, Parser()).translate(template, given)
     deployment = Deployment(plain, given)
     resources = {}

@@ -11,18 +11,7 @@ use super::functions::pascal_case;
 use super::template::list;
 use super::{output_as_json, text};
 
-/// The least that a deployment has to say: a database by IAM, keys by URL, no VPC.
-const LEAST: [&str; 8] = [
-    "Release=1.4.2",
-    "AuthIssuer=https://id.example.test",
-    "AuthAudience=flag-admin",
-    "AuthJwksUrl=https://id.example.test/jwks.json",
-    "DatabaseHost=db.example.test",
-    "DatabaseName=flags",
-    "DatabaseResourceId=db-ABCDEFGH",
-    "DatabaseReaderUser=flag_schedules_reader",
-];
-/// The same by secrets.
+/// A database by secrets, instead of by IAM.
 pub const BY_SECRET: [&str; 8] = [
     "DatabaseAuthentication=secret",
     "DatabaseApiSecret=flags/api",
@@ -50,7 +39,7 @@ pub struct Deployed {
     pub broken_rules: Vec<String>,
 }
 
-/// What is deployed with the least parameters and these, each `Name=value`. Found out once, for it takes a second.
+/// What is deployed with the least parameters, which `deployed.py` has, and these, each `Name=value`. Found out once, for it takes a second.
 pub fn deployed(changes: &[&str]) -> Arc<Deployed> {
     static KNOWN: Mutex<BTreeMap<String, Arc<Deployed>>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -60,7 +49,7 @@ pub fn deployed(changes: &[&str]) -> Arc<Deployed> {
 fn find_out(changes: &[&str]) -> Deployed {
     let python = tool("python").unwrap_or_else(|error| panic!("{error}"));
     let mut command = Command::new(python);
-    command.arg(workspace().join("tests/deploy/deployed.py")).args(LEAST).args(changes);
+    command.arg(workspace().join("tests/deploy/deployed.py")).args(changes);
     let output = output_as_json(&mut command, &super::yaml("template.yaml").to_string());
     let broken = list(&output["BrokenRules"]).into_iter().map(|rule| text(rule).to_owned()).collect();
     let resources = output["Resources"].as_object().cloned().unwrap_or_default();
@@ -98,6 +87,12 @@ impl Deployed {
     pub fn all(&self, kind: &str) -> BTreeMap<&str, &Value> {
         let of_kind = self.resources.iter().filter(|(_, resource)| resource["Type"] == kind);
         of_kind.map(|(id, resource)| (id.as_str(), &resource["Properties"])).collect()
+    }
+
+    /// The properties of all alarms, by their ids; composite ones too.
+    pub fn alarms(&self) -> BTreeMap<&str, &Value> {
+        let kinds = ["AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"];
+        kinds.iter().flat_map(|kind| self.all(kind)).collect()
     }
 
     /// The properties of a function, by its folder's name.

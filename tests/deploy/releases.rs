@@ -13,7 +13,7 @@ use super::text;
 const OF_THE_API: [&str; 3] = ["create-schedule", "list-schedules", "cancel-schedule"];
 
 /// The version of a function, with its id.
-fn version<'a>(deployed: &'a Deployed, function: &str) -> (&'a str, &'a Value) {
+pub fn version<'a>(deployed: &'a Deployed, function: &str) -> (&'a str, &'a Value) {
     let id = format!("{}Function", pascal_case(function));
     let versions = deployed.all("AWS::Lambda::Version");
     let mut of_this =
