@@ -75,6 +75,9 @@ begin
     -- Everybody may execute functions, unless the database's default privileges say otherwise.
     grant execute on function flag_schedule_document(feature_flag_schedules, pg_catalog.text, pg_catalog.text)
         to flag_schedules_api, flag_schedules_processor;
+    grant execute on function
+        flag_schedules_hold_events(pg_catalog.interval, pg_catalog.int4, pg_catalog.text[], pg_catalog.text[], pg_catalog.uuid[])
+        to flag_schedules_processor;
 
     if has_reader then
         grant select (id, flag_key, environment) on feature_flags to flag_schedules_reader;

@@ -75,7 +75,10 @@ impl ScheduleService {
             "the change was committed"
         );
         match stored.route {
-            EventRoute::Outbox => self.audit.enqueue_outbox_event(event.id),
+            EventRoute::Outbox => {
+                // What cannot be completed from memory cannot be from its row: the sweep finds out, and says so.
+                let _ = event.complete(&stored.schedule).map(|event| self.audit.enqueue_stored_event(&event));
+            }
             EventRoute::Direct(event) => self.audit.enqueue_direct_events(vec![*event]),
         }
         stored.schedule

@@ -246,16 +246,38 @@ async fn a_handler_that_fails_after_its_commit_costs_neither_its_event_nor_the_n
 }
 
 #[tokio::test]
-async fn a_database_connection_that_ends_during_a_delivery_makes_one_copy_and_the_next_create_is_normal() {
+async fn a_database_connection_that_ends_during_a_delivery_makes_no_copy_and_the_next_create_is_normal() {
+    let (cloudwatch, api) = trail::start_with(patient).await;
+    cloudwatch.slow_down(std::time::Duration::from_millis(500));
+
+    create(&api).await;
+    cloudwatch.wait_for_puts(held).await;
+    api.database.terminate_connections().await;
+
+    assert_eq!(end(&api, "create-schedule").await, End::Idle);
+    cloudwatch.heal();
+    assert_eq!(waiting(&api).await.len(), 0);
+    let events = assert_exact(&cloudwatch, &api).await;
+    assert_eq!(copies(&events).into_values().collect::<Vec<_>>(), [1], "{events:#?}");
+    the_next_create_is_normal(&cloudwatch, &api).await;
+}
+
+#[tokio::test]
+async fn a_delivery_whose_row_cannot_be_deleted_makes_one_copy() {
     let (cloudwatch, api) = trail::start_with(patient).await;
     cloudwatch.slow_down(std::time::Duration::from_millis(500));
 
     create(&api).await;
     cloudwatch.wait_for_puts(held).await;
     // The call is answered, but what it delivered cannot be written down.
-    api.database.terminate_connections().await;
+    let client = api.database.connect().await;
+    let refuse =
+        "create function refuse() returns trigger language plpgsql as $$ begin raise 'not now'; end $$;
+        create trigger refuse before delete on audit_outbox execute function refuse()";
+    client.batch_execute(refuse).await.unwrap();
 
     assert_eq!(end(&api, "create-schedule").await, End::Idle);
+    client.batch_execute("drop trigger refuse on audit_outbox").await.unwrap();
     cloudwatch.heal();
     assert_eq!(waiting(&api).await.len(), 1);
     sweep(&api).await;

@@ -59,6 +59,8 @@ pub enum Fault {
     LogsDown,
     /// CloudWatch Logs refuses the function's credentials.
     LogsDenied,
+    /// CloudWatch Logs refuses one event for its time, and then everything.
+    LogsReject,
 }
 
 impl Fault {
@@ -68,7 +70,8 @@ impl Fault {
             Self::Message(_, act) => matches!(act, Act::Hold | Act::HoldThenCut),
             Self::TableLocked(_) | Self::RowsLocked(_) | Self::FlagsLocked => true,
             Self::LogsSlow | Self::LogsDown => true,
-            Self::Trigger(..) | Self::OutboxMissing | Self::OutboxRefused | Self::LogsDenied => false,
+            Self::Trigger(..) | Self::OutboxMissing | Self::OutboxRefused => false,
+            Self::LogsDenied | Self::LogsReject => false,
         }
     }
 
@@ -109,7 +112,7 @@ impl Fault {
 
     /// Whether it is on the way to CloudWatch Logs only.
     pub fn is_of_logs(&self) -> bool {
-        matches!(self, Self::LogsSlow | Self::LogsDown | Self::LogsDenied)
+        matches!(self, Self::LogsSlow | Self::LogsDown | Self::LogsDenied | Self::LogsReject)
     }
 }
 
@@ -130,6 +133,7 @@ impl fmt::Display for Fault {
                     Act::Hold => "stall",
                     Act::HoldThenCut => "stall-then-cut",
                     Act::Terminate => "terminate",
+                    Act::Forget => "forget",
                     Act::Raise(code) => return write!(f, "{point}/raise-{code}"),
                 };
                 write!(f, "{point}/{act}")
@@ -146,6 +150,7 @@ impl fmt::Display for Fault {
             Self::LogsSlow => write!(f, "logs-slow"),
             Self::LogsDown => write!(f, "logs-down"),
             Self::LogsDenied => write!(f, "logs-denied"),
+            Self::LogsReject => write!(f, "logs-reject"),
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use harness::api::{Api, checked, create_request};
+use harness::cloudwatch::limits::Rejected;
 use harness::cloudwatch::{self, CloudWatch};
 use harness::database::Database;
 use harness::gateway::Response;
@@ -72,7 +73,11 @@ impl Lane {
             Scenario::Cancel | Scenario::List | Scenario::Get | Scenario::ListAll | Scenario::Verify => {
                 format!("('a', now() + interval '1 hour', '{}')", r#"{"enabled": true}"#)
             }
-            Scenario::Tick | Scenario::TickAgain | Scenario::TickLocked | Scenario::TickWaits => format!(
+            Scenario::Tick
+            | Scenario::TickAgain
+            | Scenario::TickLocked
+            | Scenario::TickRejected
+            | Scenario::TickWaits => format!(
                 "('a', {due} - interval '2 seconds', '{}'), ('a', {due}, '{}'), ('b', {due}, '{}'), ('c', {due}, '{}')",
                 r#"{"enabled": true, "rollout_percentage": 10}"#,
                 r#"{"rollout_percentage": 40}"#,
@@ -194,6 +199,11 @@ impl Lane {
                 }
                 Fault::LogsSlow => self.cloudwatch.slow_down(Duration::from_secs(3)),
                 Fault::LogsDown => self.cloudwatch.from_now_on(cloudwatch::Fault::Cut),
+                Fault::LogsReject => {
+                    let rejected = Rejected { too_old_end: Some(1), ..Rejected::default() };
+                    self.cloudwatch.next(1, cloudwatch::Fault::Reject(rejected));
+                    self.cloudwatch.from_now_on(cloudwatch::Fault::UNAVAILABLE);
+                }
                 Fault::LogsDenied => self.cloudwatch.from_now_on(cloudwatch::Fault::DENY),
             }
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use harness::interceptor::Act;
+use harness::interceptor::{Act, PREPARE};
 use harness::settings;
 use tokio::sync::OnceCell;
 
@@ -49,6 +49,8 @@ async fn rehearse(lane: &Lane, scenario: Scenario, faults: &[Fault]) -> Vec<Poin
         met.push(Point { label, occurrence: *occurrence });
     }
     met.retain(|point| point.occurrence <= OCCURRENCES);
+    // Sent only the first time on a connection, and nothing depends on it: see `losses`.
+    met.retain(|point| point.label != PREPARE);
     // What belongs to the scenario has its message already.
     met.retain(|point| !faults.iter().any(|fault| matches!(fault, Fault::Message(at, _) if at == point)));
     met
@@ -255,7 +257,7 @@ impl Points {
             // Of a tick that goes another way, what it alone sends.
             let usual: BTreeSet<String> =
                 points.healthy[&Scenario::Tick].iter().map(|point| point.label.clone()).collect();
-            for scenario in [Scenario::TickAgain, Scenario::TickLocked] {
+            for scenario in [Scenario::TickAgain, Scenario::TickLocked, Scenario::TickRejected] {
                 let met = points.healthy.get_mut(&scenario).expect("every scenario has been rehearsed");
                 met.retain(|point| !usual.contains(&point.label));
             }

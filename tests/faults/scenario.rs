@@ -36,6 +36,8 @@ pub enum Scenario {
     TickAgain,
     /// The same tick, when somebody holds every flag.
     TickLocked,
+    /// The same tick, when CloudWatch Logs refuses an event for its time.
+    TickRejected,
     /// The same tick with one more schedule, which comes due while it waits.
     TickWaits,
     /// A comparison of the trail with the database.
@@ -43,7 +45,7 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Create,
         Self::CreateAgain,
         Self::Cancel,
@@ -53,6 +55,7 @@ impl Scenario {
         Self::Tick,
         Self::TickAgain,
         Self::TickLocked,
+        Self::TickRejected,
         Self::TickWaits,
         Self::Verify,
     ];
@@ -63,7 +66,9 @@ impl Scenario {
             Self::Create | Self::CreateAgain => "create-schedule",
             Self::Cancel => "cancel-schedule",
             Self::List | Self::Get | Self::ListAll => "list-schedules",
-            Self::Tick | Self::TickAgain | Self::TickLocked | Self::TickWaits => "schedule-processor",
+            Self::Tick | Self::TickAgain | Self::TickLocked | Self::TickRejected | Self::TickWaits => {
+                "schedule-processor"
+            }
             Self::Verify => "verify-trail",
         }
     }
@@ -76,13 +81,13 @@ impl Scenario {
             Self::ListAll => described(ALL_SCHEDULES),
             Self::Verify => lambda::binary("verify-trail").is_ok(),
             Self::Create | Self::CreateAgain | Self::Cancel | Self::List => true,
-            Self::Tick | Self::TickAgain | Self::TickLocked | Self::TickWaits => true,
+            Self::Tick | Self::TickAgain | Self::TickLocked | Self::TickRejected | Self::TickWaits => true,
         }
     }
 
     /// Whether it is a tick.
     pub fn is_tick(self) -> bool {
-        matches!(self, Self::Tick | Self::TickAgain | Self::TickLocked | Self::TickWaits)
+        matches!(self, Self::Tick | Self::TickAgain | Self::TickLocked | Self::TickRejected | Self::TickWaits)
     }
 
     /// Faults that belong to it.
@@ -91,6 +96,7 @@ impl Scenario {
             Self::CreateAgain => vec![lost("create_schedule")],
             Self::TickAgain => vec![lost(COMMIT)],
             Self::TickLocked => vec![Fault::FlagsLocked],
+            Self::TickRejected => vec![Fault::LogsReject],
             _ => Vec::new(),
         }
     }
@@ -155,7 +161,9 @@ impl Scenario {
                 .path_parameter("flagKey", &flag)
                 .path_parameter("scheduleId", schedule),
             Self::ListAll => Request::new("GET", ALL_SCHEDULES),
-            Self::Tick | Self::TickAgain | Self::TickLocked | Self::TickWaits => return tick_event(),
+            Self::Tick | Self::TickAgain | Self::TickLocked | Self::TickRejected | Self::TickWaits => {
+                return tick_event();
+            }
             Self::Verify => return json!({}),
         };
         request.bearer(token).event()
@@ -187,6 +195,7 @@ impl fmt::Display for Scenario {
             Self::Tick => "tick",
             Self::TickAgain => "tick-again",
             Self::TickLocked => "tick-locked",
+            Self::TickRejected => "tick-rejected",
             Self::TickWaits => "tick-waits",
             Self::Verify => "verify",
         })

@@ -24,7 +24,7 @@ const BEFORE: &str = "
     drop policy others_as_granted on audit_outbox;
     alter table audit_outbox drop column written_by;
     drop function flag_schedules_check_events, flag_schedules_refuse, flag_schedules_is_guarded, flag_schedules_acts_as,
-        flag_schedules_delete_ended;
+        flag_schedules_delete_ended, flag_schedules_hold_events;
     delete from flag_schedules_schema_history where version >= 20261126010000;
     drop owned by flag_schedules_reader;
     drop role flag_schedules_reader;

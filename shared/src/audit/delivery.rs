@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::batch::{EVENT_OVERHEAD, MAX_BYTES, batches, weight};
 use super::render::log_event;
 use super::send_state::{Outgoing, Rejection, SendState, SendStats, storable_reason};
-use super::{AuditTrail, DirectEvent};
+use super::{AuditTrail, DirectEvent, StoredEvent};
 use crate::domain::audit_event::EventId;
 use crate::error::chain;
 use crate::ports::audit_log::{LogEvent, PutError};
@@ -98,6 +98,17 @@ impl<'a> Sender<'a> {
             (Outgoing { index, event_id, use_time_of_sending }, direct.event.clone())
         };
         let events = events.iter().enumerate().map(outgoing).collect();
+        self.send_all(events, &mut outcomes, until).await;
+        outcomes
+    }
+
+    /// Sends events whose outbox rows are not locked, and returns the outcome of each.
+    pub(super) async fn send_stored(&self, events: Vec<StoredEvent>, until: Instant) -> Vec<DeliveryOutcome> {
+        let mut outcomes = vec![DeliveryOutcome::Kept; events.len()];
+        let outgoing = |(index, stored): (usize, StoredEvent)| {
+            (Outgoing { index, event_id: stored.event_id, use_time_of_sending: false }, stored.event)
+        };
+        let events = events.into_iter().enumerate().map(outgoing).collect();
         self.send_all(events, &mut outcomes, until).await;
         outcomes
     }

@@ -18,12 +18,13 @@ use std::time::{Duration, Instant};
 use render::log_event;
 
 use crate::domain::audit_event::{AuditEvent, EventId};
+use crate::domain::time::Timestamp;
 use crate::ports::audit_log::{AuditLog, LogEvent};
 use crate::ports::clock::Clock;
 use crate::ports::outbox::{AuditOutbox, FallbackLog};
 
 /// Capacity of the queue of stored events; the sweep delivers what does not fit.
-const MAX_STORED: usize = 100_000;
+const MAX_STORED: usize = 1_000;
 
 pub struct AuditTrail {
     outbox: Arc<dyn AuditOutbox>,
@@ -36,10 +37,18 @@ pub struct AuditTrail {
 /// Events that this process has not sent yet.
 #[derive(Debug, Default)]
 struct Queue {
-    /// Events in the outbox.
-    in_outbox: VecDeque<EventId>,
+    /// Events that are in the outbox as well.
+    stored: VecDeque<StoredEvent>,
     /// Events without an outbox row, oldest first.
     direct: VecDeque<DirectEvent>,
+}
+
+/// An event with an outbox row, rendered.
+#[derive(Debug, Clone)]
+struct StoredEvent {
+    event_id: EventId,
+    event: LogEvent,
+    queued_at: Timestamp,
 }
 
 /// An event without an outbox row, rendered.
@@ -76,11 +85,13 @@ impl AuditTrail {
     }
 
     /// Queues an event that is in the outbox for the next flush.
-    pub fn enqueue_outbox_event(&self, event_id: EventId) {
+    pub fn enqueue_stored_event(&self, event: &AuditEvent) {
+        let stored =
+            StoredEvent { event_id: event.event_id, event: log_event(event), queued_at: self.clock.now() };
         let mut queue = self.queue();
-        queue.in_outbox.push_back(event_id);
-        if queue.in_outbox.len() > MAX_STORED {
-            queue.in_outbox.pop_front();
+        queue.stored.push_back(stored);
+        if queue.stored.len() > MAX_STORED {
+            queue.stored.pop_front();
         }
     }
 

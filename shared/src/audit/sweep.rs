@@ -1,9 +1,10 @@
-//! When events are sent: an invocation's own right after its response, and undelivered ones once a minute.
+//! When events are sent: an invocation's own right after its response, and the processor's and undelivered ones once a
+//! minute.
 
 use std::time::{Duration, Instant};
 
 use super::delivery::Sender;
-use super::{AuditTrail, DirectEvent};
+use super::{AuditTrail, DirectEvent, StoredEvent};
 use crate::domain::audit_event::EventId;
 use crate::error::chain;
 use crate::ports::outbox::{DeliveryCounts, DeliveryOutcome, Selection};
@@ -17,6 +18,13 @@ const CALL_RESERVE: Duration = Duration::from_secs(1);
 
 /// The sweep delivers rows of at least this age: their writer has had its chance.
 pub const SWEEP_AGE: Duration = Duration::from_secs(30);
+
+/// Stored events that were queued longer ago than this are left to the sweep, which may have delivered them: the
+/// environment was frozen meanwhile.
+const OWN_AGE: Duration = Duration::from_secs(20);
+
+/// Of the time for a delivery, reserved for storing its outcome: at most this, and at most a quarter.
+const SETTLE_RESERVE: Duration = Duration::from_millis(300);
 
 /// A delivery ends after this many rounds in which CloudWatch Logs accepted nothing.
 const MAX_FRUITLESS_ROUNDS: usize = 3;
@@ -67,27 +75,38 @@ impl AuditTrail {
     pub async fn flush(&self, deadline: Instant) -> DeliveryCounts {
         // Direct events first, because they are in memory only. A log that does not accept them accepts no others either.
         let (mut total, stopped) = self.flush_direct(deadline).await;
-        if stopped {
-            return total;
+        // Whatever becomes of these, the sweep delivers what is left of them.
+        let stored: Vec<StoredEvent> = self.queue().stored.drain(..).collect();
+        if !stopped {
+            total.add(self.flush_stored(stored, deadline).await);
         }
-        loop {
-            let stored: Vec<EventId> = {
-                let mut queue = self.queue();
-                let count = queue.in_outbox.len().min(MAX_ROWS_PER_DELIVERY.into());
-                queue.in_outbox.drain(..count).collect()
-            };
-            if stored.is_empty() {
-                return total;
-            }
-            let delivery = self.deliver(Selection::These(&stored), deadline).await;
-            let stopped = delivery.as_ref().is_none_or(|delivery| delivery.stopped);
-            total.add(delivery.map(|delivery| delivery.counts).unwrap_or_default());
-            if stopped {
-                // The sweep delivers them.
-                self.queue().in_outbox.clear();
-                return total;
-            }
+        total
+    }
+
+    /// Sends events from memory, and stores their outcomes. Nothing holds their rows, so two may send one of them; but the
+    /// sweep leaves young rows alone.
+    async fn flush_stored(&self, mut stored: Vec<StoredEvent>, deadline: Instant) -> DeliveryCounts {
+        let now = self.clock.now();
+        stored.retain(|event| now.since(event.queued_at).to_std().unwrap_or_default() < OWN_AGE);
+        if stored.is_empty() {
+            return DeliveryCounts::default();
         }
+        let ids: Vec<EventId> = stored.iter().map(|event| event.event_id).collect();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let until = deadline - SETTLE_RESERVE.min(left / 4);
+        let outcomes = Sender::new(self).send_stored(stored, until).await;
+        let counts = DeliveryCounts::of(&outcomes);
+        let outcomes: Vec<_> =
+            ids.into_iter().zip(outcomes).filter(|(_, outcome)| *outcome != DeliveryOutcome::Kept).collect();
+        if !outcomes.is_empty()
+            && let Err(error) = self.outbox.settle(&outcomes, deadline).await
+        {
+            tracing::warn!(
+                error = chain(&error),
+                "audit events that were sent stay in the outbox, and may be sent again"
+            );
+        }
+        counts
     }
 
     /// Sends direct events, in order; also returns whether that ended early.
@@ -135,7 +154,8 @@ impl AuditTrail {
         }
     }
 
-    /// Sends undelivered events of all functions, oldest first, until none is left or `deadline`. Never fails.
+    /// Sends undelivered events, oldest first, until none is left or `deadline`: the processor's own, and those that other
+    /// functions have not delivered. Never fails.
     pub async fn sweep(&self, deadline: Instant) -> DeliveryCounts {
         let mut total = DeliveryCounts::default();
         // Events that CloudWatch Logs rejected without accepting any others must not block the rest.
@@ -143,8 +163,7 @@ impl AuditTrail {
         let mut fruitless = 0;
         while !self.may_duplicate() && Instant::now() + CALL_RESERVE.max(self.time_for_an_answer()) < deadline
         {
-            let which =
-                Selection::OlderThan { age: SWEEP_AGE, limit: MAX_ROWS_PER_DELIVERY, except: &except };
+            let which = Selection { age: SWEEP_AGE, limit: MAX_ROWS_PER_DELIVERY, except: &except };
             let Some(DeliveryResult { counts, stopped, kept }) = self.deliver(which, deadline).await else {
                 break;
             };

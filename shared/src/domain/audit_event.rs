@@ -50,6 +50,9 @@ pub enum EventType {
 impl EventType {
     pub const ALL: [Self; 4] = [Self::Created, Self::Cancelled, Self::Applied, Self::Failed];
 
+    /// The transitions that the processor makes.
+    pub const OF_PROCESSOR: [Self; 2] = [Self::Applied, Self::Failed];
+
     /// The name in the audit log and in the outbox.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -243,7 +246,7 @@ impl AuditEvent {
         schedule: &Schedule,
     ) -> Result<Self, IncompleteEvent> {
         let occurred_at = event_type.occurred_at(schedule)?;
-        let by_processor = matches!(event_type, EventType::Applied | EventType::Failed);
+        let by_processor = EventType::OF_PROCESSOR.contains(&event_type);
         let change = match event_type {
             EventType::Applied => Some(context.change.ok_or(IncompleteEvent("change"))?),
             EventType::Created | EventType::Cancelled | EventType::Failed => None,

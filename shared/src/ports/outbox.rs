@@ -20,6 +20,13 @@ pub trait AuditOutbox: Send + Sync {
         deadline: Instant,
     ) -> Result<DeliveryCounts, StoreError>;
 
+    /// Stores the outcomes of events that were sent from memory. Events whose rows are gone are ignored.
+    async fn settle(
+        &self,
+        outcomes: &[(EventId, DeliveryOutcome)],
+        deadline: Instant,
+    ) -> Result<(), StoreError>;
+
     async fn backlog(&self) -> Result<AuditBacklog, StoreError>;
 }
 
@@ -37,16 +44,14 @@ pub trait FallbackLog: Send + Sync {
     fn log_in_full(&self, event: &AuditEvent, reason: &str);
 }
 
-/// Which rows of the outbox.
+/// Which rows of the outbox: those written at least `age` ago, whose writers have had their chance, and the processor's own
+/// of any age.
 #[derive(Debug, Clone, Copy)]
-pub enum Selection<'a> {
-    These(&'a [EventId]),
-    /// At most `limit` of the rows written at least `age` ago, oldest first, without those already tried.
-    OlderThan {
-        age: Duration,
-        limit: u16,
-        except: &'a [EventId],
-    },
+pub struct Selection<'a> {
+    pub age: Duration,
+    pub limit: u16,
+    /// Already tried.
+    pub except: &'a [EventId],
 }
 
 #[derive(Debug)]
@@ -72,12 +77,25 @@ pub enum DeliveryOutcome {
     Dead(String),
 }
 
-/// The result of one [`deliver`](AuditOutbox::deliver), in rows.
+/// The result of a delivery, in events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DeliveryCounts {
     pub held: usize,
     pub delivered: usize,
     pub dead: usize,
+}
+
+impl DeliveryCounts {
+    /// Of one outcome for each event.
+    pub fn of<'a>(outcomes: impl IntoIterator<Item = &'a DeliveryOutcome>) -> Self {
+        let mut counts = Self::default();
+        for outcome in outcomes {
+            counts.held += 1;
+            counts.delivered += usize::from(*outcome == DeliveryOutcome::Delivered);
+            counts.dead += usize::from(matches!(outcome, DeliveryOutcome::Dead(_)));
+        }
+        counts
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

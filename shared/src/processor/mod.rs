@@ -73,6 +73,7 @@ impl Processor {
         let batch_end = before(deadline, RESERVE / 2);
         let mut batches = Batches::new(Arc::clone(&self.store), &context, &*self.audit, batch_end);
         let mut waiting = Waiting::new(self.watch, before(deadline, RESERVE + LAST_ROUND));
+        let mut ended_before_delivery = 0;
         // Each round tries everything that is due, so the last one says what is left.
         let worked = loop {
             let began = Instant::now();
@@ -83,18 +84,18 @@ impl Processor {
                 tracing::warn!(error = chain(&error), "a round of the tick failed; another one follows");
             }
             let now = Instant::now();
-            if pause.free_until.saturating_duration_since(now) >= TIME_TO_FLUSH {
-                let until = pause.free_until.min(now + FLUSH_LIMIT);
-                report.count_delivered(self.audit.flush(until).await);
+            if report.ended() > ended_before_delivery
+                && pause.free_until.saturating_duration_since(now) >= TIME_TO_FLUSH
+            {
+                ended_before_delivery = report.ended();
+                self.deliver(pause.free_until.min(now + FLUSH_LIMIT), &mut report).await;
             }
             let began = Instant::now();
             tokio::time::sleep_until(pause.until.into()).await;
             report.waiting_ms += millis(began.elapsed());
         };
 
-        let delivery_deadline = before(deadline, RESPONSE_RESERVE * 2);
-        report.count_delivered(self.audit.flush(delivery_deadline).await);
-        report.count_delivered(self.audit.sweep(delivery_deadline).await);
+        self.deliver(before(deadline, RESPONSE_RESERVE * 2), &mut report).await;
 
         let worked = match batches.first_error.take() {
             Some(error) if report.ended() == 0 => Err(TickError::Store(error)),
@@ -189,18 +190,19 @@ impl Processor {
         Ok(true)
     }
 
-    /// Adds a batch to the report, and queues its events. Events without an outbox row are sent at once.
+    /// Adds a batch to the report. Events without an outbox row are sent at once.
     async fn record_batch(&self, batch: Batch, report: &mut TickReport) {
-        for ended in &batch.ended {
-            report.count(ended);
-            if batch.direct_events.is_empty() {
-                self.audit.enqueue_outbox_event(ended.event_id);
-            }
-        }
+        batch.ended.iter().for_each(|ended| report.count(ended));
         if !batch.direct_events.is_empty() {
             self.audit.enqueue_direct_events(batch.direct_events);
             report.count_delivered(self.audit.flush(Instant::now() + DIRECT_LIMIT).await);
         }
+    }
+
+    /// Delivers this tick's events, and what other functions left.
+    async fn deliver(&self, until: Instant, report: &mut TickReport) {
+        report.count_delivered(self.audit.flush(until).await);
+        report.count_delivered(self.audit.sweep(until).await);
     }
 
     /// Counts what is left. A failure to count does not fail a tick that did its work.

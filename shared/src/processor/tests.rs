@@ -19,7 +19,9 @@ use crate::domain::time::{StoredMicros, Timestamp};
 use crate::ports::audit_log::{AuditLog, LogEvent, PutError};
 use crate::ports::clock::Clock;
 use crate::ports::due::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, StillDue};
-use crate::ports::outbox::{AuditBacklog, AuditOutbox, DeliveryCounts, EventSender, FallbackLog, Selection};
+use crate::ports::outbox::{
+    AuditBacklog, AuditOutbox, DeliveryCounts, DeliveryOutcome, EventSender, FallbackLog, Selection,
+};
 use crate::ports::store_error::{Fault, StoreError};
 
 const OFF: FlagState = FlagState { enabled: false, rollout_percentage: 0 };
@@ -223,6 +225,10 @@ impl AuditOutbox for NoOutbox {
         _: Instant,
     ) -> Result<DeliveryCounts, StoreError> {
         Ok(DeliveryCounts::default())
+    }
+
+    async fn settle(&self, _: &[(EventId, DeliveryOutcome)], _: Instant) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn backlog(&self) -> Result<AuditBacklog, StoreError> {

@@ -1,19 +1,20 @@
 //! [`AuditOutbox`] on PostgreSQL: row locks hold the events in delivery, so those of a killed process are free at
 //! once.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSql, Type};
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Postgres;
 use super::audited_write::begin;
-use super::connection::{Object, Param, within};
-use super::rows::{duration, field, unsigned};
+use super::connection::{Object, within};
+use super::query_error::QueryError;
+use super::rows::{RawJson, duration, field, unsigned};
+use super::session::{Param, Query};
 use crate::domain::audit_event::{AuditEvent, EventId, EventType};
 use crate::error::BoxError;
 use crate::ports::outbox::{
@@ -21,9 +22,9 @@ use crate::ports::outbox::{
 };
 use crate::ports::store_error::StoreError;
 
-const LOCK_EVENTS: &str = include_str!("sql/hold_events.sql");
-const LOCK_OLDEST_EVENTS: &str = include_str!("sql/hold_oldest_events.sql");
-const SETTLE: &str = include_str!("sql/settle_events.sql");
+const HOLD: &str = include_str!("sql/hold_events.sql");
+const DELETE: &str = include_str!("sql/delete_events.sql");
+const MARK: &str = include_str!("sql/mark_events.sql");
 const COUNT: &str = include_str!("sql/count_events.sql");
 
 /// Maximum time reserved for storing the outcome of a delivery.
@@ -70,8 +71,25 @@ impl AuditOutbox for Postgres {
         }
     }
 
+    async fn settle(
+        &self,
+        outcomes: &[(EventId, DeliveryOutcome)],
+        deadline: Instant,
+    ) -> Result<(), StoreError> {
+        let settling = async {
+            for (sql, params) in Settlement::of(outcomes).statements() {
+                self.connections.query(Query::Unnamed(sql), &params).await?;
+            }
+            Ok::<_, QueryError>(())
+        };
+        match within(deadline, settling).await {
+            Ok(settled) => Ok(settled?),
+            Err(()) => Err(StoreError::Unavailable("storing the outcome of a delivery took too long".into())),
+        }
+    }
+
     async fn backlog(&self) -> Result<AuditBacklog, StoreError> {
-        let rows = self.connections.query(COUNT, &[]).await?;
+        let rows = self.connections.query(Query::Unnamed(COUNT), &[]).await?;
         let Some(row) = rows.first() else { return Ok(AuditBacklog::default()) };
         Ok(AuditBacklog {
             count: unsigned(field(row, "undelivered")?),
@@ -88,74 +106,81 @@ async fn deliver(
     until: Instant,
 ) -> Result<DeliveryCounts, tokio_postgres::Error> {
     let types = EventType::ALL.map(EventType::as_str);
-    let types = types.as_slice();
+    let own = EventType::OF_PROCESSOR.map(EventType::as_str);
+    let except: Vec<Uuid> = which.except.iter().map(|id| id.0).collect();
+    let params: [Param<'_>; 5] = [
+        (&which.age.as_secs_f64(), Type::FLOAT8),
+        (&i32::from(which.limit), Type::INT4),
+        (&types.as_slice(), Type::TEXT_ARRAY),
+        (&own.as_slice(), Type::TEXT_ARRAY),
+        (&except, Type::UUID_ARRAY),
+    ];
     let transaction = begin(client).await?;
-    let mut rows = match which {
-        Selection::These(ids) => {
-            let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-            let params: [Param<'_>; 2] = [(&ids, Type::UUID_ARRAY), (&types, Type::TEXT_ARRAY)];
-            transaction.query_typed(LOCK_EVENTS, &params).await?
-        }
-        Selection::OlderThan { age, limit, except } => {
-            let except: Vec<Uuid> = except.iter().map(|id| id.0).collect();
-            let params: [Param<'_>; 4] = [
-                (&age.as_secs_f64(), Type::FLOAT8),
-                (&i64::from(limit), Type::INT8),
-                (&types, Type::TEXT_ARRAY),
-                (&except, Type::UUID_ARRAY),
-            ];
-            transaction.query_typed(LOCK_OLDEST_EVENTS, &params).await?
-        }
-    }
-    .iter()
-    .map(outbox_row)
-    .collect::<Result<Vec<_>, _>>()?;
+    let rows = transaction.query_typed(HOLD, &params).await?;
+    let rows = rows.iter().map(outbox_row).collect::<Result<Vec<_>, _>>()?;
     if rows.is_empty() {
         transaction.rollback().await?;
         return Ok(DeliveryCounts::default());
     }
-    if let Selection::These(wanted) = which {
-        // A join guarantees no order.
-        let places: HashMap<EventId, usize> =
-            wanted.iter().enumerate().map(|(place, id)| (*id, place)).collect();
-        rows.sort_by_key(|row| places.get(&row.event_id).copied());
-    }
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.event_id.0).collect();
+    let ids: Vec<EventId> = rows.iter().map(|row| row.event_id).collect();
 
     let outcomes = tokio::select! {
         outcomes = sender.send(rows, until) => outcomes,
         error = keep_alive(&transaction) => return Err(error),
     };
 
-    let with = |wanted: DeliveryOutcome| {
-        ids.iter()
-            .zip(&outcomes)
-            .filter(|(_, outcome)| **outcome == wanted)
-            .map(|(id, _)| *id)
-            .collect::<Vec<_>>()
-    };
-    let (delivered, refused) = (with(DeliveryOutcome::Delivered), with(DeliveryOutcome::TimestampRejected));
-    let (dead, reasons): (Vec<Uuid>, Vec<String>) = ids
-        .iter()
-        .zip(&outcomes)
-        .filter_map(|(id, outcome)| match outcome {
-            DeliveryOutcome::Dead(reason) => Some((*id, reason.clone())),
-            DeliveryOutcome::Delivered | DeliveryOutcome::Kept | DeliveryOutcome::TimestampRejected => None,
-        })
-        .unzip();
-    transaction
-        .query_typed(
-            SETTLE,
-            &[
-                (&delivered, Type::UUID_ARRAY),
-                (&refused, Type::UUID_ARRAY),
-                (&dead, Type::UUID_ARRAY),
-                (&reasons, Type::TEXT_ARRAY),
-            ],
-        )
-        .await?;
+    let outcomes: Vec<_> = ids.into_iter().zip(outcomes).collect();
+    for (sql, params) in Settlement::of(&outcomes).statements() {
+        transaction.execute_typed(sql, &params).await?;
+    }
     transaction.commit().await?;
-    Ok(DeliveryCounts { held: ids.len(), delivered: delivered.len(), dead: dead.len() })
+    Ok(DeliveryCounts::of(outcomes.iter().map(|(_, outcome)| outcome)))
+}
+
+/// Outcomes by what is to be done about them.
+#[derive(Default)]
+struct Settlement<'a> {
+    delivered: Vec<Uuid>,
+    refused: Vec<Uuid>,
+    dead: Vec<Uuid>,
+    /// Of the dead ones, in their order.
+    reasons: Vec<&'a str>,
+}
+
+impl<'a> Settlement<'a> {
+    fn of(outcomes: &'a [(EventId, DeliveryOutcome)]) -> Self {
+        let mut settlement = Self::default();
+        for (EventId(id), outcome) in outcomes {
+            match outcome {
+                DeliveryOutcome::Delivered => settlement.delivered.push(*id),
+                DeliveryOutcome::Kept => {}
+                DeliveryOutcome::TimestampRejected => settlement.refused.push(*id),
+                DeliveryOutcome::Dead(reason) => {
+                    settlement.dead.push(*id);
+                    settlement.reasons.push(reason);
+                }
+            }
+        }
+        settlement
+    }
+
+    /// Only those that do something; the second one is rare. Running one again changes nothing.
+    fn statements(&self) -> Vec<(&'static str, Vec<Param<'_>>)> {
+        let mut statements = Vec::new();
+        if !self.delivered.is_empty() {
+            let delivered: Param<'_> = (&self.delivered, Type::UUID_ARRAY);
+            statements.push((DELETE, vec![delivered]));
+        }
+        if !(self.refused.is_empty() && self.dead.is_empty()) {
+            let params: [Param<'_>; 3] = [
+                (&self.refused, Type::UUID_ARRAY),
+                (&self.dead, Type::UUID_ARRAY),
+                (&self.reasons, Type::TEXT_ARRAY),
+            ];
+            statements.push((MARK, params.to_vec()));
+        }
+        statements
+    }
 }
 
 /// Keeps the session alive; returns only when the connection, and with it the locks, is lost.
@@ -184,20 +209,4 @@ fn event(id: EventId, event_type: &str, context: &str, schedule: &str) -> Result
     let context = serde_json::from_str(context).map_err(|error| format!("context: {error}"))?;
     let schedule = serde_json::from_str(schedule).map_err(|error| format!("schedule: {error}"))?;
     Ok(AuditEvent::of(id, event_type, context, &schedule)?)
-}
-
-/// JSON as the server sends it, even if this release cannot parse it: a number may be too large, the nesting too
-/// deep.
-struct RawJson<'a>(&'a str);
-
-impl<'a> FromSql<'a> for RawJson<'a> {
-    fn from_sql(of_type: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
-        // `jsonb` starts with a version byte.
-        let text = if *of_type == Type::JSONB { raw.get(1..).unwrap_or_default() } else { raw };
-        Ok(Self(std::str::from_utf8(text)?))
-    }
-
-    fn accepts(of_type: &Type) -> bool {
-        matches!(*of_type, Type::JSON | Type::JSONB)
-    }
 }

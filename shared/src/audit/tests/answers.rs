@@ -31,14 +31,14 @@ async fn a_log_that_accepts_nothing_kills_no_event() {
         bench.age_all();
 
         let flushed = bench.flush().await;
-        let swept = bench.trail.sweep(soon()).await;
+        let swept = bench.sweep().await;
 
         assert_eq!((flushed.dead, swept.dead, bench.left().len()), (0, 0, count), "{count}");
         let calls = bench.log.calls.lock().unwrap().len();
         assert!(calls <= 500, "{calls} calls for {count} events");
         bench.then(take_all);
         let flushed = bench.flush().await;
-        let swept = bench.trail.sweep(soon()).await;
+        let swept = bench.sweep().await;
         assert_eq!(flushed.delivered + swept.delivered, count + 2, "{count}: all is delivered afterwards");
         assert_eq!(bench.delivered().len(), count + 2, "{count}");
     }
@@ -56,7 +56,7 @@ async fn events_that_the_log_refuses_do_not_block_those_behind_them() {
     }
     bench.age_all();
 
-    let counts = bench.trail.sweep(soon()).await;
+    let counts = bench.sweep().await;
 
     assert_eq!(counts.delivered, 10);
     assert_eq!(counts.dead, 0, "nothing was accepted in the same send");
@@ -77,7 +77,7 @@ async fn acceptable_events_among_many_that_are_not_are_found_wherever_they_are()
         }
         bench.age_all();
 
-        let counts = bench.trail.sweep(soon()).await;
+        let counts = bench.sweep().await;
 
         let expected = (0..500).filter(|index| !is_poison(*index)).count();
         assert_eq!(counts, DeliveryCounts { held: 500, delivered: expected, dead: 500 - expected });
@@ -94,14 +94,14 @@ async fn after_events_that_may_be_stored_nothing_more_is_sent_in_the_same_invoca
 
     for _ in 0..2 {
         bench.flush().await;
-        bench.trail.sweep(soon()).await;
+        bench.sweep().await;
     }
 
     assert_eq!(bench.log.calls.lock().unwrap().len(), 1);
     bench.then(take_all);
     bench.trail.begin_invocation();
     bench.flush().await;
-    bench.trail.sweep(soon()).await;
+    bench.sweep().await;
     assert_eq!(bench.delivered().len(), 2);
     assert!(bench.left().is_empty());
 }
@@ -137,6 +137,8 @@ async fn direct_events_have_no_cap_and_keep_their_order() {
     });
     bench.flush().await;
     bench.flush().await;
+    bench.age_all();
+    bench.sweep().await;
 
     let delivered = bench.delivered();
     assert_eq!(delivered.len(), 25_001);

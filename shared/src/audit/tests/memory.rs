@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
-use super::NOW;
 use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
 use crate::domain::schedule::Schedule;
 use crate::domain::time::Timestamp;
@@ -17,12 +16,12 @@ use crate::ports::outbox::{
 };
 use crate::ports::store_error::StoreError;
 
-/// A clock that stands still.
-pub(super) struct FixedClock;
+/// A clock that stands still until it is set.
+pub(super) struct SetClock(pub(super) Mutex<Timestamp>);
 
-impl Clock for FixedClock {
+impl Clock for SetClock {
     fn now(&self) -> Timestamp {
-        Timestamp::parse(NOW).unwrap()
+        *self.0.lock().unwrap()
     }
 }
 
@@ -60,14 +59,12 @@ impl AuditOutbox for MemoryOutbox {
         let held: Vec<Row> = {
             let rows = self.rows.lock().unwrap();
             let alive = rows.iter().filter(|row| row.dead.is_none());
-            match which {
-                Selection::These(ids) => alive.filter(|row| ids.contains(&row.id)).cloned().collect(),
-                Selection::OlderThan { limit, except, .. } => alive
-                    .filter(|row| row.old && !except.contains(&row.id))
-                    .take(limit.into())
-                    .cloned()
-                    .collect(),
-            }
+            alive
+                .filter(|row| row.old || EventType::OF_PROCESSOR.contains(&row.event_type))
+                .filter(|row| !which.except.contains(&row.id))
+                .take(which.limit.into())
+                .cloned()
+                .collect()
         };
         let event = |row: &Row| match &row.schedule {
             Some(schedule) => {
@@ -86,28 +83,40 @@ impl AuditOutbox for MemoryOutbox {
             .collect();
         let outcomes = sender.send(out, deadline).await;
         assert_eq!(outcomes.len(), held.len(), "one outcome for each row");
-        let mut counts = DeliveryCounts { held: held.len(), ..DeliveryCounts::default() };
-        let mut rows = self.rows.lock().unwrap();
-        for (row, outcome) in held.iter().zip(outcomes) {
-            let at = rows.iter().position(|other| other.id == row.id).unwrap();
-            match outcome {
-                DeliveryOutcome::Delivered => {
-                    rows.remove(at);
-                    counts.delivered += 1;
-                }
-                DeliveryOutcome::Kept => {}
-                DeliveryOutcome::TimestampRejected => rows[at].refused = true,
-                DeliveryOutcome::Dead(reason) => {
-                    rows[at].dead = Some(reason);
-                    counts.dead += 1;
-                }
-            }
+        let outcomes: Vec<_> = held.iter().map(|row| row.id).zip(outcomes).collect();
+        self.store(&outcomes);
+        Ok(DeliveryCounts::of(outcomes.iter().map(|(_, outcome)| outcome)))
+    }
+
+    async fn settle(
+        &self,
+        outcomes: &[(EventId, DeliveryOutcome)],
+        _deadline: Instant,
+    ) -> Result<(), StoreError> {
+        if *self.broken.lock().unwrap() {
+            return Err(StoreError::Unavailable("gone".into()));
         }
-        Ok(counts)
+        self.store(outcomes);
+        Ok(())
     }
 
     async fn backlog(&self) -> Result<AuditBacklog, StoreError> {
         Ok(AuditBacklog::default())
+    }
+}
+
+impl MemoryOutbox {
+    fn store(&self, outcomes: &[(EventId, DeliveryOutcome)]) {
+        let mut rows = self.rows.lock().unwrap();
+        for (id, outcome) in outcomes {
+            let Some(at) = rows.iter().position(|row| row.id == *id) else { continue };
+            match outcome {
+                DeliveryOutcome::Delivered => drop(rows.remove(at)),
+                DeliveryOutcome::Kept => {}
+                DeliveryOutcome::TimestampRejected => rows[at].refused = true,
+                DeliveryOutcome::Dead(reason) => rows[at].dead = Some(reason.clone()),
+            }
+        }
     }
 }
 

@@ -1,14 +1,14 @@
--- hold_events: locks these events for delivery, skipping events that another process is delivering and types that this
--- release does not know. One primary key lookup for each id, whatever the statistics say. The index of undelivered events
--- also contains the ids, and with statistics from before the rows were written the planner would scan it in full for every
--- id. So the condition on `dead_at` is written in a form that this partial index cannot serve.
+-- hold_events: locks the oldest undelivered events, skipping those that another process is delivering: of the types that this
+-- release knows ($3), at least this old ($1) or of a type that only the processor delivers ($4), and not tried yet ($5). Selects
+-- by age and never by "greater than the last id": a lower id can commit later. The function reads the index in its order,
+-- whatever the statistics say.
 select held.event_id, held.event_type, held.context, held.schedule, held.refused_before
-from pg_catalog.unnest($1::uuid[]) as wanted (event_id)
+from flag_schedules_hold_events(pg_catalog.make_interval(secs => $1), $2, $3, $4, $5)
+    with ordinality as oldest (event_id, position)
 cross join lateral (
     select o.event_id, o.event_type, o.context, o.schedule, o.refused_at is not null as refused_before
     from audit_outbox o
-    where o.event_id = wanted.event_id
-        and o.event_type = any ($2::text[])
-        and coalesce(o.dead_at, 'infinity') = 'infinity'
-    for update skip locked
+    where o.event_id = oldest.event_id
+    offset 0
 ) held
+order by oldest.position
