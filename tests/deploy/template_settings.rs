@@ -45,7 +45,7 @@ fn every_function_gets_the_settings_that_it_uses_and_no_others() {
             .filter(|setting| !NOT_DEPLOYED.iter().any(|(known, _)| known == setting))
             .filter(|setting| match *setting {
                 // For all functions, as `Globals`.
-                "DATABASE_AUTH" | "DATABASE_CA_FILE" | "RELEASE_NAME" => true,
+                "DATABASE_AUTH" | "DATABASE_CA_FILE" | "DATABASE_PREPARE" | "RELEASE_NAME" => true,
                 "DATABASE_URL" => name != CHECK,
                 "TICK_WATCH" => name == "schedule-processor",
                 "AUDIT_LOG_GROUP" => AUDITING.contains(&name.as_str()) || name == "verify-trail",

@@ -1,12 +1,13 @@
 //! Answers and instances lost at the worst moment: what was committed has its event, and whoever did it is told so.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use harness::api::{Api, create_request, tick_event};
 use harness::cloudwatch::{self, CloudWatch};
 use harness::database::Database;
 use harness::gateway::Response;
-use harness::interceptor::{Act, COMMIT, Interceptor, Rule};
+use harness::interceptor::{Act, COMMIT, Interceptor, PREPARE, Rule};
 use harness::lambda::Outcome;
 use serde_json::Value;
 
@@ -292,4 +293,40 @@ async fn a_retry_after_a_commit_that_arrived_late_has_one_effect() {
     let events: Vec<Value> = api.events().await;
     let of_it = events.iter().filter(|event| event["schedule_id"] == retried.json["id"]).count();
     assert_eq!(of_it, 1, "{events:#?}");
+}
+
+#[tokio::test]
+async fn whatever_happens_to_what_a_connection_has_prepared_a_create_has_one_effect() {
+    let (api, interceptor, _cloudwatch) = intercepted().await;
+    let token = api.admin();
+    let mut made = 0;
+    // The first time on a connection, the statement is prepared for the next time.
+    for act in [Act::CutBefore, Act::CutDuring, Act::LoseAnswer, Act::Terminate] {
+        api.database.terminate_connections().await;
+        interceptor.begin(vec![Rule { label: PREPARE.to_owned(), occurrence: 1, act }]);
+        for _ in 0..3 {
+            let created = api.create(&token, "a", "", &turn_on()).await;
+            assert_eq!(created.status, 201, "{act:?}: {created:?}");
+            made += 1;
+        }
+        assert_eq!(interceptor.fired().len(), 1, "{act:?}");
+    }
+    // The server has forgotten it, as after a `discard all`.
+    api.settle().await;
+    let forgotten = Rule { label: "create_schedule".to_owned(), occurrence: 1, act: Act::Forget };
+    interceptor.begin(vec![forgotten]);
+    for _ in 0..2 {
+        let created = api.create(&token, "a", "", &turn_on()).await;
+        assert_eq!(created.status, 201, "{created:?}");
+        made += 1;
+    }
+    assert_eq!(interceptor.fired().len(), 1);
+
+    api.settle().await;
+    let client = api.database.connect_as_superuser().await;
+    all_at_rest(&client).await;
+    assert_eq!(count(&client, "select count(*) from feature_flag_schedules").await, made);
+    let events: BTreeSet<String> =
+        api.events().await.iter().map(|event| text(event, "event_id").to_owned()).collect();
+    assert_eq!(i64::try_from(events.len()), Ok(made));
 }

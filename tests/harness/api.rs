@@ -125,6 +125,7 @@ impl Api {
     pub fn env(&self, function: &str) -> Env {
         let env = Env::new()
             .set("DATABASE_URL", self.database.url())
+            .set("DATABASE_PREPARE", "on")
             // A tick ends at once; what waits is for the tests that are about it.
             .set("TICK_WATCH", "off")
             .set("AUTH_JWKS", self.keys.jwks().to_string())

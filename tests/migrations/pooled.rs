@@ -99,7 +99,9 @@ async fn every_function_works_through_a_pool() {
         let database = Database::empty().await;
         let pool = pooled(&database, size).await;
         let url = pool.url();
-        let api = Api::with().env_everywhere("DATABASE_URL", Some(&url)).database(database).start().await;
+        let setup = Api::with().env_everywhere("DATABASE_URL", Some(&url));
+        let setup = setup.env_everywhere("DATABASE_PREPARE", None);
+        let api = setup.database(database).start().await;
         api.function("migrate").await.invoke(&json!({})).await.value();
         api.flag("a", "production").await;
         let token = api.admin();

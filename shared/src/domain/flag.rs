@@ -25,6 +25,12 @@ impl FlagKey {
         check_name(&text, NAME_MAX).map(|()| Self(text))
     }
 
+    /// Whatever another tool has stored.
+    #[must_use]
+    pub fn stored(text: String) -> Self {
+        Self(text)
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -34,6 +40,12 @@ impl FlagKey {
 impl Environment {
     pub fn parse(text: String) -> Result<Self, TextError> {
         check_name(&text, NAME_MAX).map(|()| Self(text))
+    }
+
+    /// Whatever another tool has stored.
+    #[must_use]
+    pub fn stored(text: String) -> Self {
+        Self(text)
     }
 
     #[must_use]

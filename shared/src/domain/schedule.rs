@@ -73,6 +73,15 @@ pub enum StoredStatus {
     Foreign(Option<String>),
 }
 
+impl From<Option<&str>> for StoredStatus {
+    fn from(stored: Option<&str>) -> Self {
+        match stored.and_then(Status::parse) {
+            Some(status) => Self::Known(status),
+            None => Self::Foreign(stored.map(str::to_owned)),
+        }
+    }
+}
+
 impl fmt::Display for StoredStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -179,11 +188,17 @@ impl From<Value> for StoredUpdates {
     }
 }
 
-impl<'de> Deserialize<'de> for StoredUpdates {
+impl StoredUpdates {
     /// Accepts any stored value: JSON nested too deeply to parse becomes a string of its own text.
+    #[must_use]
+    pub fn parse(json: &str) -> Self {
+        serde_json::from_str(json).unwrap_or_else(|_| Value::from(json)).into()
+    }
+}
+
+impl<'de> Deserialize<'de> for StoredUpdates {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Ok(serde_json::from_str(raw.get()).unwrap_or_else(|_| Value::from(raw.get())).into())
+        Ok(Self::parse(Box::<RawValue>::deserialize(deserializer)?.get()))
     }
 }
 

@@ -20,6 +20,8 @@ use common::listener::{ANY, Listener};
 pub const BEGIN: &str = "begin";
 /// The label of the statement that commits a transaction.
 pub const COMMIT: &str = "commit";
+/// The label of a message that prepares a statement by name.
+pub const PREPARE: &str = "prepare";
 
 /// Raises an error with the SQLSTATE it is given; [`Act::Raise`] needs it in the database.
 pub const RAISE: &str = "create schema faults;
@@ -45,6 +47,8 @@ pub enum Act {
     /// The server executes a statement that raises this SQLSTATE instead; see [`RAISE`]. A `commit` rolls back, as a
     /// commit that fails does.
     Raise(&'static str),
+    /// The server has forgotten the prepared statement that it names.
+    Forget,
 }
 
 /// What is done to which message.

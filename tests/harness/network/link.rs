@@ -1,16 +1,20 @@
 //! One connection through the proxy: what the client sends goes on a flight at a time, so that a fault meets all of a
 //! statement or nothing of it.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::interceptor::{Act, Script};
+use super::interceptor::{Act, PREPARE, Script};
 use super::messages::{Frames, Message};
 use crate::postgres;
+
+/// A message of a type and a length.
+const PARSE_COMPLETE_BYTES: usize = 5;
 
 /// What both directions of a connection know.
 #[derive(Debug, Default)]
@@ -20,7 +24,12 @@ struct Link {
     owed: AtomicU64,
     /// The answer that ends with this ReadyForQuery is lost; 0 is none.
     lost: AtomicU64,
+    /// The server's next answer begins with a ParseComplete that the client does not expect.
+    has_parsed_for_us: AtomicBool,
 }
+
+/// What a connection has prepared: the Parse of each name.
+type Prepared = HashMap<String, Message>;
 
 #[derive(PartialEq)]
 enum After {
@@ -44,6 +53,7 @@ pub(super) async fn run(client: TcpStream, target: SocketAddr, script: &Script) 
 async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: &Link, script: &Script) {
     let mut frames = Frames::of_client();
     let mut flight: Vec<Message> = Vec::new();
+    let mut prepared = Prepared::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let Ok(length @ 1..) = from.read(&mut buffer).await else { return };
@@ -51,7 +61,9 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: &Link, 
         while let Some(message) = frames.next() {
             let ends = message.ends_flight();
             flight.push(message);
-            if ends && send(std::mem::take(&mut flight), &mut to, link, script).await == After::Cut {
+            if ends
+                && send(std::mem::take(&mut flight), &mut prepared, &mut to, link, script).await == After::Cut
+            {
                 return;
             }
         }
@@ -59,9 +71,15 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: &Link, 
 }
 
 /// Does to a flight what the script says, and sends what is left of it.
-async fn send(mut flight: Vec<Message>, to: &mut OwnedWriteHalf, link: &Link, script: &Script) -> After {
+async fn send(
+    mut flight: Vec<Message>,
+    prepared: &mut Prepared,
+    to: &mut OwnedWriteHalf,
+    link: &Link,
+    script: &Script,
+) -> After {
     let labels: Vec<(usize, String)> =
-        flight.iter().enumerate().filter_map(|(at, message)| Some((at, message.label()?))).collect();
+        flight.iter().enumerate().filter_map(|(at, message)| Some((at, label(message, prepared)?))).collect();
     let mut released = script.released.subscribe();
     let mut then = After::GoOn;
     let mut lose = false;
@@ -77,7 +95,18 @@ async fn send(mut flight: Vec<Message>, to: &mut OwnedWriteHalf, link: &Link, sc
                 return After::Cut;
             }
             Act::Terminate => terminate(link.process.load(Ordering::Relaxed), script).await,
-            Act::Raise(code) => flight[at] = flight[at].raising(code),
+            Act::Forget => flight[at] = flight[at].binding_nothing(),
+            Act::Raise(code) => {
+                let name = flight[at].binds();
+                let parse = name.and_then(|name| prepared.get(&name));
+                match parse.and_then(|parse| flight[at].raising_instead(parse, code)) {
+                    Some(instead) => {
+                        flight.splice(at..=at, instead);
+                        link.has_parsed_for_us.store(true, Ordering::Relaxed);
+                    }
+                    None => flight[at] = flight[at].raising(code),
+                }
+            }
         }
     }
     let wanted = flight.iter().filter(|message| message.wants_ready()).count() as u64;
@@ -89,6 +118,19 @@ async fn send(mut flight: Vec<Message>, to: &mut OwnedWriteHalf, link: &Link, sc
     match to.write_all(&bytes).await {
         Ok(()) => then,
         Err(_) => After::Cut,
+    }
+}
+
+/// What a message is about: the statement in it, or the prepared one that it binds. Takes note of what is prepared, which is
+/// labelled `prepare`.
+fn label(message: &Message, prepared: &mut Prepared) -> Option<String> {
+    if let Some(name) = message.prepares() {
+        prepared.insert(name, message.clone());
+        return Some(PREPARE.to_owned());
+    }
+    match message.binds() {
+        Some(name) => prepared.get(&name)?.label(),
+        None => message.label(),
     }
 }
 
@@ -112,7 +154,9 @@ async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: &Link) {
             ready += u64::from(message.kind == b'Z');
         }
         let lost = link.lost.load(Ordering::Relaxed);
-        if lost == 0 && to.write_all(&buffer[..length]).await.is_err() {
+        let is_ours = buffer[0] == b'1' && link.has_parsed_for_us.swap(false, Ordering::Relaxed);
+        let skipped = if is_ours { PARSE_COMPLETE_BYTES } else { 0 };
+        if lost == 0 && to.write_all(&buffer[skipped..length]).await.is_err() {
             return;
         }
         if lost > 0 && ready >= lost {

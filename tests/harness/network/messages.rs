@@ -92,6 +92,37 @@ impl Message {
         Some(label.to_owned())
     }
 
+    /// The name that a Parse gives to a statement; none without one.
+    pub fn prepares(&self) -> Option<String> {
+        let (before, ..) = (self.kind == b'P').then(|| self.parts()).flatten()?;
+        let name = before.strip_suffix(&[0])?;
+        (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
+    }
+
+    /// The name of the statement that a Bind is about; none if it has no name.
+    pub fn binds(&self) -> Option<String> {
+        let (_, name, _) = self.bound()?;
+        (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
+    }
+
+    /// What a Bind of the statement that `parse` has prepared becomes: a Parse of one without a name that raises this
+    /// SQLSTATE, and the Bind of that.
+    pub fn raising_instead(&self, parse: &Self, code: &str) -> Option<[Self; 2]> {
+        let (_, _, types) = parse.parts()?;
+        let raise = format!("select faults.raise('{code}')");
+        let (portal, _, parameters) = self.bound()?;
+        Some([
+            Self::of(b'P', &[&[0], raise.as_bytes(), &[0], types]),
+            Self::of(b'B', &[portal, &[0, 0], parameters]),
+        ])
+    }
+
+    /// A Bind of a statement that nobody has prepared.
+    pub fn binding_nothing(&self) -> Self {
+        let Some((portal, _, parameters)) = self.bound() else { return self.clone() };
+        Self::of(b'B', &[portal, b"\0nobody\0", parameters])
+    }
+
     /// The process that serves the connection, from the server's BackendKeyData.
     pub fn process(&self) -> Option<i32> {
         let id = (self.kind == b'K').then(|| self.bytes.get(5..9)).flatten()?;
@@ -107,10 +138,22 @@ impl Message {
             Some(COMMIT) if self.kind == b'Q' => format!("rollback; {raise}"),
             _ => raise,
         };
-        let body = [before, sql.as_bytes(), &[0], after].concat();
+        Self::of(self.kind, &[before, sql.as_bytes(), &[0], after])
+    }
+
+    fn of(kind: u8, body: &[&[u8]]) -> Self {
+        let body = body.concat();
         let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
-        let bytes = [&[self.kind][..], &length.to_be_bytes(), &body].concat();
-        Self { kind: self.kind, bytes }
+        Self { kind, bytes: [&[kind][..], &length.to_be_bytes(), &body].concat() }
+    }
+
+    /// Of a Bind: the portal, the name of the statement, and what follows it.
+    fn bound(&self) -> Option<(&[u8], &[u8], &[u8])> {
+        let body = (self.kind == b'B').then(|| self.bytes.get(5..)).flatten()?;
+        let portal = body.iter().position(|byte| *byte == 0)?;
+        let (portal, rest) = (&body[..portal], &body[portal + 1..]);
+        let name = rest.iter().position(|byte| *byte == 0)?;
+        Some((portal, &rest[..name], &rest[name + 1..]))
     }
 
     /// What precedes the statement (the name of a prepared one), the statement, and what follows it.

@@ -8,10 +8,11 @@ use tokio_postgres::types::{Json, ToSql, Type};
 use tokio_postgres::{IsolationLevel, Row};
 
 use super::Postgres;
-use super::connection::{Connections, Object, Param, Params, within};
+use super::connection::{Connections, Object, within};
 use super::query_error::QueryError;
 use super::retry::Retry;
 use super::rows::field;
+use super::session::{Param, Params, Query, without};
 use crate::domain::audit_event::EventDraft;
 use crate::domain::schedule::Schedule;
 use crate::ports::outbox::FallbackLog;
@@ -35,20 +36,9 @@ impl Statement {
         self.0
     }
 
-    /// Without the lines between `-- outbox:` and `-- :outbox`, for when the outbox cannot be written. Takes the same
-    /// parameters.
+    /// For when the outbox cannot be written. Takes the same parameters.
     pub(super) fn without_outbox(self) -> String {
-        let mut in_outbox = false;
-        let mut lines = Vec::new();
-        for line in self.0.lines() {
-            match line.trim() {
-                "-- outbox:" => in_outbox = true,
-                "-- :outbox" => in_outbox = false,
-                _ if !in_outbox => lines.push(line),
-                _ => {}
-            }
-        }
-        lines.join("\n")
+        without(self.0, "outbox")
     }
 }
 
@@ -153,7 +143,10 @@ impl Postgres {
         params: &Params<'_>,
         deadline: Instant,
     ) -> Result<WriteResult, QueryError> {
-        let rows = self.connections.query_once(write.statement.with_event(), params, &Ok, deadline).await?;
+        let rows = self
+            .connections
+            .query_once(Query::Named(write.statement.with_event()), params, &Ok, deadline)
+            .await?;
         Ok(write.result(only(rows)?, |_| Ok(EventRoute::Outbox))?)
     }
 
@@ -230,7 +223,7 @@ async fn is_committed(connections: &Connections, transaction_id: &str) -> Option
     let deadline = Instant::now() + CONFIRM_LIMIT;
     while Instant::now() < deadline {
         let params: &Params<'_> = &[(&transaction_id, Type::TEXT)];
-        let rows = connections.query_once(TRANSACTION_STATUS, params, &Ok, deadline).await;
+        let rows = connections.query_once(Query::Unnamed(TRANSACTION_STATUS), params, &Ok, deadline).await;
         match rows.ok().as_deref().and_then(<[Row]>::first).map(|row| row.try_get("status")) {
             Some(Ok(Some("committed"))) => return Some(true),
             Some(Ok(Some("aborted") | None)) => return Some(false),

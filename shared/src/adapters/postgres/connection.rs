@@ -3,20 +3,17 @@
 //! [`STATEMENT_LIMIT`], which is below the handler's and the function's.
 
 use std::ops::{Deref, DerefMut};
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use deadpool::managed::{Manager, Metrics, Pool, PoolError, RecycleError, RecycleResult};
-use deadpool_postgres::ClientWrapper;
-use futures_util::TryStreamExt;
 use tokio::time::timeout;
 use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
 
 use super::connector::{Connector, OpenError};
 use super::fault::store_error;
 use super::query_error::{QueryError, TooSlow};
 use super::retry::{Retry, STATEMENT_LIMIT};
+use super::session::{Params, Query, Session};
 use super::settings::DatabaseSettings;
 use super::tls::ConnectionsError;
 use crate::ports::store_error::{Fault, StoreError};
@@ -27,11 +24,6 @@ const CHECK_AFTER: Duration = Duration::from_secs(30);
 const CHECK_LIMIT: Duration = Duration::from_millis(300);
 /// For sending the server a cancel request.
 const CANCEL_LIMIT: Duration = Duration::from_millis(300);
-
-/// With its type, so that the statement needs no separate preparation.
-pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
-
-pub(super) type Params<'a> = [Param<'a>];
 
 pub(super) type Object = deadpool::managed::Object<Connector>;
 
@@ -75,20 +67,20 @@ impl Connections {
 
     /// Runs a statement that is safe to repeat: retried once if the connection turns out to be lost, and a few times
     /// on deadlocks and serialization failures.
-    pub(super) async fn query(&self, sql: &str, params: &Params<'_>) -> Result<Vec<Row>, QueryError> {
-        self.query_reading(sql, params, Ok).await
+    pub(super) async fn query(&self, query: Query<'_>, params: &Params<'_>) -> Result<Vec<Row>, QueryError> {
+        self.query_reading(query, params, Ok).await
     }
 
     /// Like [`Self::query`] for many rows: reads each as it arrives, while the server produces the next ones.
     pub(super) async fn query_reading<T>(
         &self,
-        sql: &str,
+        query: Query<'_>,
         params: &Params<'_>,
         read: impl Fn(Row) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, QueryError> {
         let mut retry = Retry::new();
         loop {
-            match self.query_once(sql, params, &read, retry.deadline).await {
+            match self.query_once(query, params, &read, retry.deadline).await {
                 Err(error) if retry.may_repeat(&error) => {}
                 result => return result,
             }
@@ -97,22 +89,13 @@ impl Connections {
 
     pub(super) async fn query_once<T>(
         &self,
-        sql: &str,
+        query: Query<'_>,
         params: &Params<'_>,
         read: &impl Fn(Row) -> Result<T, StoreError>,
         deadline: Instant,
     ) -> Result<Vec<T>, QueryError> {
         let client = self.get(deadline).await?;
-        let reading = async {
-            let params = params.iter().map(|(value, of_type)| (*value, of_type.clone()));
-            let mut rows = pin!(client.query_typed_raw(sql, params).await?);
-            let mut results = Vec::new();
-            while let Some(row) = rows.try_next().await? {
-                results.push(read(row)?);
-            }
-            Ok::<_, QueryError>(results)
-        };
-        let result = within(deadline, reading).await;
+        let result = within(deadline, client.run(query, params, read)).await;
         self.release(client, result, "a database statement").await
     }
 
@@ -153,14 +136,14 @@ impl Connections {
 }
 
 impl Manager for Connector {
-    type Type = ClientWrapper;
+    type Type = Session;
     type Error = OpenError;
 
-    async fn create(&self) -> Result<ClientWrapper, OpenError> {
-        self.open().await
+    async fn create(&self) -> Result<Session, OpenError> {
+        Ok(Session::new(self.open().await?, self.may_prepare))
     }
 
-    async fn recycle(&self, client: &mut ClientWrapper, metrics: &Metrics) -> RecycleResult<OpenError> {
+    async fn recycle(&self, client: &mut Session, metrics: &Metrics) -> RecycleResult<OpenError> {
         // A connection that was closed while the environment was frozen has not noticed yet: let its task run before
         // checking.
         tokio::task::yield_now().await;

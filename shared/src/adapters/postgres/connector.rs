@@ -31,6 +31,8 @@ pub(super) struct Connector {
     limit: Duration,
     tls: Option<Tls>,
     tokens: Option<Tokens>,
+    /// Whether statements may have names: not through a pooler, where the next one may run in another session.
+    pub(super) may_prepare: bool,
 }
 
 /// Why a connection could not be opened.
@@ -65,7 +67,14 @@ impl Connector {
             }
             _ => 0,
         };
-        Ok(Self { hosts, first: AtomicUsize::new(first), limit, tls: connector(settings)?, tokens })
+        Ok(Self {
+            hosts,
+            first: AtomicUsize::new(first),
+            limit,
+            tls: connector(settings)?,
+            tokens,
+            may_prepare: settings.may_prepare,
+        })
     }
 
     /// Opens a connection to the first host that accepts us. Dropping it closes it at once, whatever the server does.

@@ -12,10 +12,11 @@ use uuid::Uuid;
 
 use super::Postgres;
 use super::audited_write::{Prepared, Statement, begin, confirm};
-use super::connection::{Object, Params, within};
+use super::connection::{Object, within};
 use super::outcomes::OutcomeColumns;
 use super::query_error::QueryError;
 use super::rows::{duration, field, timestamp, unsigned};
+use super::session::{Params, Query};
 use crate::domain::apply::{DueFlag, DueSchedule, StoredJson};
 use crate::domain::flag::{FlagId, FlagState};
 use crate::domain::schedule::{Schedule, ScheduleId};
@@ -71,18 +72,18 @@ impl DueStore for Postgres {
     }
 
     async fn time_to_next_due(&self) -> Result<Option<Duration>, StoreError> {
-        let rows = self.connections.query(FIND_NEXT_DUE, &[]).await?;
+        let rows = self.connections.query(Query::Unnamed(FIND_NEXT_DUE), &[]).await?;
         rows.first().map(|row| field(row, "seconds").map(duration)).transpose()
     }
 
     async fn is_another_tick_working(&self, tick: i32) -> Result<bool, StoreError> {
         let params: &Params<'_> = &[(&i64::from(TICKS), Type::INT8), (&i64::from(tick), Type::INT8)];
-        let rows = self.connections.query(FIND_OTHER_TICKS, params).await?;
+        let rows = self.connections.query(Query::Unnamed(FIND_OTHER_TICKS), params).await?;
         rows.first().map_or(Ok(false), |row| field(row, "found"))
     }
 
     async fn still_due(&self) -> Result<StillDue, StoreError> {
-        let rows = self.connections.query(COUNT_DUE, &[]).await?;
+        let rows = self.connections.query(Query::Unnamed(COUNT_DUE), &[]).await?;
         let Some(row) = rows.first() else { return Ok(StillDue::default()) };
         Ok(StillDue {
             count: unsigned(field(row, "due")?),

@@ -14,6 +14,9 @@ const OWN_CLASSES: [&str; 44] = [
     "53", "54", "55", "57", "58", "72", "F0", "HV", "P0", "XX",
 ];
 
+/// Where PostgreSQL misses a prepared statement, or finds that its columns have other types than before. No SQLSTATE says as much.
+const NO_LONGER_PREPARED: [&str; 2] = ["FetchPreparedStatement", "RevalidateCachedQuery"];
+
 pub(super) fn classify(error: &Error) -> Fault {
     let Some(db) = error.as_db_error() else {
         // No response from the server: closed, cut off, refused, TLS. Anything that the driver itself rejects (a
@@ -24,6 +27,10 @@ pub(super) fn classify(error: &Error) -> Fault {
         return Fault::Lost;
     }
     let code = db.code();
+    // What this connection has prepared is of no use any more, and nothing was executed.
+    if db.routine().is_some_and(|routine| NO_LONGER_PREPARED.contains(&routine)) {
+        return Fault::Lost;
+    }
     match &code.code()[..2] {
         "40" => Fault::Conflict,
         "55" if *code == SqlState::LOCK_NOT_AVAILABLE => Fault::Locked,

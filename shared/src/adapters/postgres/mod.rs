@@ -1,5 +1,5 @@
 //! The ports on PostgreSQL. `connector` opens connections, with `tls` and optionally `iam`; `connection`
-//! pools them and enforces time limits; `fault` classifies errors and `rows` reads columns; `schedules`,
+//! pools them and enforces time limits, `session` prepares statements; `fault` classifies errors and `rows` reads columns; `schedules`,
 //! `schedule_reader`, `due`, `outbox` and `transitions` implement the ports with the statements in `sql/`, one per file.
 
 mod audited_write;
@@ -18,6 +18,7 @@ pub mod retry;
 mod rows;
 mod schedule_reader;
 pub mod schedules;
+mod session;
 pub mod settings;
 pub mod tls;
 mod transitions;

@@ -5,8 +5,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
-use super::connection::Param;
 use super::rows::field;
+use super::session::Param;
 use crate::domain::apply::{DueFlag, DueSchedule, Failure, Outcome, decide};
 use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
 use crate::domain::flag::FlagId;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, Json, ToSql, Type, accepts, to_sql_checked};
 
-use crate::domain::schedule::Schedule;
+use crate::domain::schedule::{Schedule, StoredUpdates};
 use crate::domain::time::{StoredMicros, Timestamp};
 use crate::error::BoxError;
 use crate::ports::store_error::StoreError;
@@ -45,6 +45,49 @@ pub(super) fn unsigned(count: i64) -> u64 {
 
 pub(super) fn duration(seconds: Option<f64>) -> Duration {
     Duration::try_from_secs_f64(seconds.unwrap_or_default().max(0.0)).unwrap_or(Duration::MAX)
+}
+
+/// The columns of a row, one after the other. By name, a row of many would be searched for each of them.
+pub(super) struct Columns<'a> {
+    row: &'a Row,
+    next: usize,
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn of(row: &'a Row) -> Self {
+        Self { row, next: 0 }
+    }
+
+    pub(super) fn next<T: FromSql<'a>>(&mut self) -> Result<T, StoreError> {
+        self.next += 1;
+        self.row.try_get(self.next - 1).map_err(|error| StoreError::Internal(error.into()))
+    }
+
+    /// As [`timestamp`].
+    pub(super) fn timestamp(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let micros: Option<StoredMicros> = self.next()?;
+        Ok(micros.map(|StoredMicros(micros)| Timestamp::from_postgres_micros(micros)))
+    }
+
+    /// `None` for NULL; every other value is readable.
+    pub(super) fn updates(&mut self) -> Result<Option<StoredUpdates>, StoreError> {
+        let json: Option<RawJson<'a>> = self.next()?;
+        Ok(json.map(|RawJson(text)| StoredUpdates::parse(text)))
+    }
+}
+
+/// JSON as the server sends it, even if this release cannot parse it: a number may be too large, the nesting too
+/// deep.
+pub(super) struct RawJson<'a>(pub(super) &'a str);
+
+impl<'a> FromSql<'a> for RawJson<'a> {
+    fn from_sql(of_type: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
+        // `jsonb` starts with a version byte.
+        let text = if *of_type == Type::JSONB { raw.get(1..).unwrap_or_default() } else { raw };
+        Ok(Self(std::str::from_utf8(text)?))
+    }
+
+    accepts!(JSON, JSONB);
 }
 
 impl<'a> FromSql<'a> for StoredMicros {

@@ -1,18 +1,20 @@
 //! [`ScheduleReader`] on PostgreSQL: each read is one statement and one round trip.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
+use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Postgres;
-use super::connection::Params;
 use super::query_error::QueryError;
-use super::rows::{field, schedule};
-use crate::domain::flag::FlagAddress;
-use crate::domain::schedule::{Schedule, ScheduleId};
+use super::rows::{Columns, field, schedule};
+use super::session::{Params, Query, without};
+use crate::domain::flag::{Environment, FlagAddress, FlagKey};
+use crate::domain::schedule::{Schedule, ScheduleId, StoredUpdates};
 use crate::domain::time::{StoredMicros, Timestamp};
 use crate::ports::schedules::{
     AcrossFlagsQuery, Order, Page, PagePosition, PageQuery, ScheduleError, ScheduleReader,
@@ -42,7 +44,9 @@ impl ScheduleReader for Postgres {
             (&after_id, Type::UUID),
             (&(i64::from(query.limit) + 1), Type::INT8), // one more shows whether there is a next page
         ];
-        let rows = self.connections.query_reading(LIST, params, page_row).await.map_err(read_error)?;
+        let sql = list_statement(query);
+        let rows = self.connections.query_reading(Query::Named(&sql), params, listed).await;
+        let rows = rows.map_err(read_error)?;
         if rows.is_empty() {
             return Ok(None);
         }
@@ -57,7 +61,7 @@ impl ScheduleReader for Postgres {
             (&flag.environment.as_str(), Type::TEXT),
             (&id.0, Type::UUID),
         ];
-        let rows = self.connections.query(FIND, params).await.map_err(read_error)?;
+        let rows = self.connections.query(Query::Named(FIND), params).await.map_err(read_error)?;
         let row = rows.first().ok_or(ScheduleError::NoSuchFlag)?;
         schedule(row, "schedule")?.ok_or(ScheduleError::NoSuchSchedule)
     }
@@ -81,8 +85,12 @@ impl ScheduleReader for Postgres {
             (&(i64::from(query.limit) + 1), Type::INT8),
             (&LOOKED_AT_MAX, Type::INT8),
         ];
-        let rows = self.connections.query_reading(sql, params, page_row).await.map_err(read_error)?;
-        Ok(page(rows.into_iter().flatten().collect(), query.limit, query.order))
+        let rows = self
+            .connections
+            .query_reading(Query::Unnamed(sql), params, found_across_flags)
+            .await
+            .map_err(read_error)?;
+        Ok(page(rows, query.limit, query.order))
     }
 }
 
@@ -94,12 +102,52 @@ fn read_error(error: QueryError) -> StoreError {
     }
 }
 
-/// A position, with the schedule unless it is only a position; `None` for a row of nulls.
-fn page_row(row: Row) -> Result<Option<(PagePosition, Option<Schedule>)>, StoreError> {
-    let Some(id) = field::<Option<Uuid>>(&row, "id")? else { return Ok(None) };
-    let scheduled_at: StoredMicros = field(&row, "scheduled_at")?;
-    let position = PagePosition { scheduled_at, id: ScheduleId(id) };
-    Ok(Some((position, schedule(&row, "schedule")?)))
+/// One for each combination of filters: a plan for all of them would serve none well.
+fn list_statement(query: &PageQuery) -> Cow<'static, str> {
+    let mut sql = Cow::Borrowed(LIST);
+    for (name, is_there) in [("status", query.status.is_some()), ("after", query.after.is_some())] {
+        if !is_there {
+            sql = without(&sql, name).into();
+        }
+    }
+    sql
+}
+
+/// A row of `list_schedules`; `None` for one of nulls.
+fn listed(row: Row) -> Result<Option<(PagePosition, Option<Schedule>)>, StoreError> {
+    let mut columns = Columns::of(&row);
+    let flag_key = FlagKey::stored(columns.next()?);
+    let environment = Environment::stored(columns.next()?);
+    let Some(id) = columns.next::<Option<Uuid>>()?.map(ScheduleId) else { return Ok(None) };
+    let scheduled_at: StoredMicros = columns.next()?;
+    let schedule = Schedule {
+        id,
+        flag_key,
+        environment,
+        scheduled_at: Timestamp::from_postgres_micros(scheduled_at.0),
+        apply_by: columns.timestamp()?,
+        status: columns.next::<Option<&str>>()?.into(),
+        updates: columns.updates()?.unwrap_or(StoredUpdates::Unreadable(Value::Null)),
+        expect: columns.updates()?,
+        reason: columns.next()?,
+        created_at: columns.timestamp()?,
+        created_by: columns.next()?,
+        cancelled_at: columns.timestamp()?,
+        cancelled_by: columns.next()?,
+        cancel_reason: columns.next()?,
+        applied_at: columns.timestamp()?,
+        failed_at: columns.timestamp()?,
+        error_code: columns.next()?,
+        error_message: columns.next()?,
+    };
+    Ok(Some((PagePosition { scheduled_at, id }, Some(schedule))))
+}
+
+/// A row of `list_across_flags`: a position, with the schedule unless it is only a position.
+fn found_across_flags(row: Row) -> Result<(PagePosition, Option<Schedule>), StoreError> {
+    let position =
+        PagePosition { scheduled_at: field(&row, "scheduled_at")?, id: ScheduleId(field(&row, "id")?) };
+    Ok((position, schedule(&row, "schedule")?))
 }
 
 /// A row more than the limit, or one without a schedule at the end, shows that there is a next page.

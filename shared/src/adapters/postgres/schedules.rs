@@ -5,9 +5,9 @@ use tokio_postgres::types::{Json, Type};
 
 use super::Postgres;
 use super::audited_write::{AuditedWrite, Statement, WriteResult};
-use super::connection::Params;
 use super::query_error::QueryError;
 use super::rows::{field, schedule, timestamp};
+use super::session::Params;
 use crate::domain::audit_event::EventDraft;
 use crate::domain::schedule::{Cancellation, IdempotencyKey, NewSchedule, ScheduleId};
 use crate::domain::time::Timestamp;

@@ -16,10 +16,12 @@ pub struct DatabaseSettings {
     pub ca_file: Option<String>,
     /// The region for RDS IAM tokens, which replace a password; implies a single host and TLS.
     pub iam_region: Option<String>,
+    /// Whether statements may be prepared by name.
+    pub may_prepare: bool,
 }
 
 impl DatabaseSettings {
-    /// Reads `DATABASE_URL`, `DATABASE_AUTH` (with `AWS_REGION`) and `DATABASE_CA_FILE`.
+    /// Reads `DATABASE_URL`, `DATABASE_AUTH` (with `AWS_REGION`), `DATABASE_CA_FILE` and `DATABASE_PREPARE`.
     pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingError> {
         let url = required(lookup, "DATABASE_URL", database_url::WHAT)?;
         let iam_region = iam_region(lookup)?;
@@ -53,7 +55,8 @@ impl DatabaseSettings {
             }
         };
         driver.ssl_mode(if tls { SslMode::Require } else { SslMode::Disable });
-        Ok(Self { driver, tls, ca_file: optional(lookup, "DATABASE_CA_FILE"), iam_region })
+        let may_prepare = may_prepare(lookup, &driver)?;
+        Ok(Self { driver, tls, ca_file: optional(lookup, "DATABASE_CA_FILE"), iam_region, may_prepare })
     }
 }
 
@@ -68,6 +71,28 @@ fn iam_region(lookup: Lookup<'_>) -> Result<Option<String>, SettingError> {
             "is not known; it must be iam, or unset to use the password of DATABASE_URL",
         )),
     }
+}
+
+/// By default only if it is certain that there is no pooler in between: RDS Proxy has an endpoint of its own.
+fn may_prepare(lookup: Lookup<'_>, driver: &tokio_postgres::Config) -> Result<bool, SettingError> {
+    match optional(lookup, "DATABASE_PREPARE").as_deref() {
+        None | Some("auto") => {
+            Ok(driver.get_hostaddrs().is_empty() && driver.get_hosts().iter().all(is_rds_endpoint))
+        }
+        Some("on") => Ok(true),
+        Some("off") => Ok(false),
+        Some(_) => Err(error(
+            "DATABASE_PREPARE",
+            "is not known; it must be on, off, or auto, which is on for the endpoints of RDS and Aurora only",
+        )),
+    }
+}
+
+fn is_rds_endpoint(host: &Host) -> bool {
+    let Host::Tcp(name) = host else { return false };
+    let name = name.to_ascii_lowercase();
+    let is_rds = name.ends_with(".rds.amazonaws.com") || name.ends_with(".rds.amazonaws.com.cn");
+    is_rds && !name.contains(".proxy-")
 }
 
 /// A token replaces the password, and is for one host.

@@ -6,8 +6,8 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Postgres;
-use super::connection::Params;
 use super::rows::{field, schedule};
+use super::session::{Params, Query};
 use crate::domain::audit_event::{EventId, EventType};
 use crate::domain::schedule::{Schedule, ScheduleId};
 use crate::domain::time::Timestamp;
@@ -28,14 +28,17 @@ impl Transitions for Postgres {
             (&to.to_utc(), Type::TIMESTAMPTZ),
             (&i64::from(limit), Type::INT8),
         ];
-        let rows = self.connections.query_reading(LIST, params, transition).await?;
+        let rows = self.connections.query_reading(Query::Unnamed(LIST), params, transition).await?;
         Ok(rows.into_iter().flatten().collect())
     }
 
     async fn find(&self, ids: &[ScheduleId]) -> Result<Vec<Schedule>, StoreError> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
         let params: &Params<'_> = &[(&ids, Type::UUID_ARRAY)];
-        let rows = self.connections.query_reading(FIND, params, |row| schedule(&row, "schedule")).await?;
+        let rows = self
+            .connections
+            .query_reading(Query::Unnamed(FIND), params, |row| schedule(&row, "schedule"))
+            .await?;
         Ok(rows.into_iter().flatten().collect())
     }
 
@@ -46,7 +49,7 @@ impl Transitions for Postgres {
     ) -> Result<Vec<UndeliveredEvent>, StoreError> {
         let after = after.map(|id| id.0);
         let params: &Params<'_> = &[(&after, Type::UUID), (&i64::from(limit), Type::INT8)];
-        Ok(self.connections.query_reading(LIST_UNDELIVERED, params, undelivered).await?)
+        Ok(self.connections.query_reading(Query::Unnamed(LIST_UNDELIVERED), params, undelivered).await?)
     }
 }
 

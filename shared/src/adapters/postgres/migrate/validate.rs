@@ -5,7 +5,7 @@ use std::fmt;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
-use super::super::connection::Param;
+use super::super::session::Param;
 
 /// refinery's history table. Not its default name: the flags' owner may use refinery in this database.
 pub(super) const HISTORY: &str = "flag_schedules_schema_history";

@@ -105,6 +105,9 @@ impl Parts {
             ("TICK_WATCH", "always".to_owned()),
         ];
         env.extend(aws.clone());
+        if common::settings::get("DATABASE_URL").is_none() {
+            env.push(("DATABASE_PREPARE", "on".to_owned()));
+        }
         env.extend(common::settings::get("DATABASE_CA_FILE").map(|file| ("DATABASE_CA_FILE", file)));
         let env = FunctionVariables {
             common: env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
