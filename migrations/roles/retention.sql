@@ -2,7 +2,7 @@
 -- and then keeps every schedule. Run in the service's database by who runs roles.sql; then invoke `migrate`, which grants the
 -- role its only privilege, to execute flag_schedules_delete_ended. Running it again changes nothing.
 --
--- Sets no password: \password flag_schedules_retention in psql, or with IAM authentication: grant rds_iam to ...
+-- Sets no password: \password flag_schedules_retention in psql, or with IAM authentication: grant rds_iam to ..., as in roles.sql.
 
 do $$
 declare

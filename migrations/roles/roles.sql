@@ -2,7 +2,9 @@
 -- and again before upgrading to a release that adds a role, as the database's owner (on RDS: the master user) or a superuser.
 -- Running it again changes nothing.
 --
--- This file sets no passwords. Give each role one (\password in psql), or with DATABASE_AUTH=iam: grant rds_iam to ...
+-- This file sets no passwords. Give each role one (\password in psql), or with DATABASE_AUTH=iam: grant rds_iam to ... RDS then
+-- admits members of the roles with tokens only, and from PostgreSQL 16 on who runs this file becomes one: see "Members of these
+-- roles" in docs/operations.md before that grant.
 -- Table privileges ship with every release: the `migrate` function runs grants.sql.
 
 do $$
@@ -38,7 +40,8 @@ begin
     loop
         raise warning '% belongs to %, and flag_schedules_migrate may not alter it', adopted.name, adopted.owner
             using hint = pg_catalog.format('grant %s to flag_schedules_migrate, or: alter table %s owner to flag_schedules_migrate '
-                '(after: grant flag_schedules_migrate to current_user)', adopted.owner, adopted.name);
+                '(in one transaction with, before: grant flag_schedules_migrate to current_user, and after: revoke '
+                'flag_schedules_migrate from current_user)', adopted.owner, adopted.name);
     end loop;
 end
 $$;

@@ -96,12 +96,17 @@ fn service(kind: &str) -> &str {
     }
 }
 
-#[test]
-fn whoever_deploys_may_do_something_with_everything_that_is_deployed() {
+/// What the guide says that whoever deploys may do.
+pub fn deployer_policy() -> Value {
     let blocks = json_blocks("Keys and permissions");
     let [key_policy, deployer] = &blocks[..] else { panic!("{blocks:#?}") };
     assert!(key_policy.as_array().is_some_and(|statements| statements.len() == 2), "{key_policy:#}");
-    let actions = deployer.to_string();
+    deployer.clone()
+}
+
+#[test]
+fn whoever_deploys_may_do_something_with_everything_that_is_deployed() {
+    let actions = deployer_policy().to_string();
 
     let everything =
         [&IN_VPC[..], &["AlarmActionArns=arn:aws:sns:eu-central-1:123456789012:alarms"]].concat();

@@ -13,6 +13,7 @@ pub mod deployed;
 mod function_limits;
 mod functions;
 mod guide;
+mod guide_commands;
 mod http_api;
 mod insights_queries;
 mod permissions;

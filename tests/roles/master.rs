@@ -3,12 +3,11 @@
 use std::process::Stdio;
 
 use harness::database::Database;
-use harness::lambda::{Env, Function};
-use harness::postgres::{Options, RETENTION_ROLE, Server, Stop, bin_dir, connect};
+use harness::postgres::{RETENTION_ROLE, bin_dir, connect};
 use harness::settings::workspace;
-use serde_json::json;
 use tokio_postgres::Client;
 
+use super::rds::{MASTER, Rds};
 use super::{API, MIGRATE, ONE_AT_A_TIME, PROCESSOR, READER, run_file};
 
 /// All that the file makes: roles, memberships, their settings, and who may what in the database and its schema.
@@ -50,34 +49,23 @@ async fn running_the_file_again_changes_nothing() {
 /// On RDS the first user is no superuser: it may make roles and databases, and owns what it made.
 #[tokio::test]
 async fn a_master_user_that_is_no_superuser_can_run_it_with_psql() {
-    let mut server = Server::start(Options { careless: true, ..Options::default() }).await.unwrap();
-    let superuser = connect(&server.url("postgres")).await.unwrap();
-    let roles = [API, PROCESSOR, READER, MIGRATE, RETENTION_ROLE].join(", ");
-    let fresh = format!("drop owned by {roles}; drop role {roles}");
-    superuser.batch_execute(&fresh).await.unwrap();
-    let password = "only-on-this-server";
-    let master = format!("create role master login createrole createdb password '{password}'");
-    superuser.batch_execute(&master).await.unwrap();
-    superuser.batch_execute("create database flags owner master").await.unwrap();
-    let url = |role: &str| format!("postgres://{role}:{password}@127.0.0.1:{}/flags", server.port());
+    let rds = Rds::start().await;
+    rds.create_database("flags").await;
+    let url = |role: &str| rds.url(role, "flags");
 
     for round in ["first", "second"] {
-        assert_eq!(psql(&url("master"), "roles").await, "", "{round}");
-        assert_eq!(psql(&url("master"), "retention").await, "", "{round}");
+        assert_eq!(psql(&url(MASTER), "roles").await, "", "{round}");
+        assert_eq!(psql(&url(MASTER), "retention").await, "", "{round}");
     }
-    let master = connect(&url("master")).await.unwrap();
-    master.batch_execute(&format!("alter role {MIGRATE} password '{password}'")).await.unwrap();
-    let migrate = Function::start("migrate", Env::new().set("DATABASE_URL", url(MIGRATE))).await.unwrap();
-    migrate.invoke(&json!({})).await.value();
+    rds.migrate("flags").await;
 
     let sql = "select has_table_privilege($1, 'audit_outbox', $2)";
-    let superuser = connect(&server.url("flags")).await.unwrap();
+    let superuser = rds.superuser("flags").await;
     for (role, privilege) in [(API, "delete"), (PROCESSOR, "delete"), (READER, "select")] {
         assert!(superuser.query_one(sql, &[&role, &privilege]).await.unwrap().get::<_, bool>(0), "{role}");
     }
     let sql = "select has_function_privilege($1, 'flag_schedules_delete_ended(interval, int)', 'execute')";
     assert!(superuser.query_one(sql, &[&RETENTION_ROLE]).await.unwrap().get::<_, bool>(0));
-    server.stop(Stop::Immediate).await;
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ mod guards;
 mod master;
 mod misuse;
 mod other_users;
+mod rds;
+mod removal;
 mod upgrade;
 pub mod work;
 

@@ -7,11 +7,12 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use harness::api::Api;
 use harness::cloudwatch::Fault;
 use harness::database::Database;
-use harness::postgres::bin_dir;
+use harness::postgres::{self, bin_dir};
 use harness::settings::workspace;
 use serde_json::{Value, json};
 
 use super::trail_world::{FLAG, World, assert_no_findings, turn_on_in, wait_until_due};
+use crate::onboarding::blocks::blocks;
 use crate::support::{in_seconds, text};
 
 /// Runs one of PostgreSQL's programs, as the documentation has it; gives what it prints.
@@ -222,4 +223,14 @@ async fn a_restored_database_is_compared_with_the_trail_and_nothing_is_applied_a
     assert!(events.iter().filter(|it| it["schedule_id"] == undelivered).count() == 2);
     assert_no_findings(&verify(&api, &restart).await);
     assert!(pending_again(&api.database, &second).await.is_empty());
+
+    // The original is opened again, by its owner, whose sessions are read-only too.
+    let documented =
+        blocks("docs/database.md").into_iter().find(|block| block.text.contains("reset default_transaction"));
+    let open = documented.expect("the document has the statements").text;
+    let open = open.replace("database flags", &format!("database {}", world.api.database.name()));
+    let owner = postgres::connect(&world.api.database.url()).await.unwrap();
+    owner.batch_execute(&open).await.unwrap();
+    world.api.database.terminate_connections().await;
+    assert_eq!(world.api.create(&world.token, FLAG, "", &turn_on_in(3600)).await.status, 201);
 }
