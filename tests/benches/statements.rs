@@ -9,7 +9,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Row};
 use uuid::Uuid;
 
-const CREATE: &str = include_str!("../../shared/src/adapters/postgres/sql/create_schedule.sql");
+pub const CREATE: &str = include_str!("../../shared/src/adapters/postgres/sql/create_schedule.sql");
 const CANCEL: &str = include_str!("../../shared/src/adapters/postgres/sql/cancel_schedule.sql");
 
 /// The first page of a flag with a column for each field of a schedule: the least that the server can do for a list.
