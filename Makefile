@@ -26,6 +26,7 @@ make lint         formatting, clippy, dependencies, template, workflows, diagram
 make bench        the benchmarks, as a table
     T="cold warm"             only some of them
     BASELINE=v1.0.0           a commit to compare the work of the database server with (busy)
+    LOAD_MINUTES=20           how long the load lasts, a third of a minute by default (load)
 make build        the functions as they are deployed, checked: target/lambda/*/bootstrap.zip
     ARCH=arm64                or x86_64
 make sbom         what each deployed program consists of, as CycloneDX: target/lambda/*/bom.json

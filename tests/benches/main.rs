@@ -5,13 +5,17 @@
 
 #![expect(clippy::print_stdout, reason = "the table is the result")]
 
+mod arrivals;
 mod busy;
 mod cold;
 mod flush;
+mod histogram;
 mod history;
 mod inside;
 mod instances;
 mod lateness;
+mod load;
+mod load_rows;
 mod machine;
 mod outage;
 mod pages;
@@ -30,7 +34,7 @@ mod warm;
 use table::Table;
 
 /// What there is to measure, in the order of the table.
-const SUBJECTS: [&str; 16] = [
+const SUBJECTS: [&str; 17] = [
     "tick",
     "guards",
     "wide",
@@ -45,6 +49,7 @@ const SUBJECTS: [&str; 16] = [
     "busy",
     "throughput",
     "pooled",
+    "load",
     "size",
     "verify",
 ];
@@ -88,6 +93,7 @@ async fn measure(subject: &str, table: &mut Table) {
         "busy" => busy::measure(table).await,
         "throughput" => throughput::measure(table).await,
         "pooled" => throughput::measure_pooled(table).await,
+        "load" => load::measure(table).await,
         "verify" => verify::measure(table, 500_000).await,
         _ => size::measure(table).await,
     }
