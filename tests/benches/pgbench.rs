@@ -13,7 +13,7 @@ use tokio::process::Command;
 use crate::statements::CREATE;
 
 /// How the service sends its statements: unnamed, so that the server parses and plans each one. `prepared` is for named
-/// statements, which it parses once for each connection.
+/// statements, which it parses once for each connection; PgBouncer passes them on since 1.21.
 const PROTOCOL: &str = "extended";
 
 /// What the statement's parameters are, one after the other.
