@@ -25,6 +25,8 @@ make test-arm64   the tests that start functions, with those that make build mak
 make lint         formatting, clippy, dependencies, template, workflows, diagrams
 make bench        the benchmarks, as a table
     T="cold warm"             only some of them
+    BASELINE=v1.0.0           a commit to compare the work of the database server with (busy)
+    LOAD_MINUTES=20           how long the load lasts, a third of a minute by default (load)
 make build        the functions as they are deployed, checked: target/lambda/*/bootstrap.zip
     ARCH=arm64                or x86_64
 make sbom         what each deployed program consists of, as CycloneDX: target/lambda/*/bom.json
@@ -45,6 +47,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml)
 
 # cargo builds where it is told to.
 STACK := $(or $(CARGO_TARGET_DIR),target)/local/stack
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # Progress on a terminal, silence in CI.
 QUIET := $(shell test -t 2 || echo --quiet)
 # One profile for all that runs on this machine, so that nothing is compiled twice.
@@ -56,7 +59,7 @@ NODE := $(PYTHON) tests/local-stack/node.py
 
 # The integration tests that start functions, but not those that also need Node.js or PgBouncer.
 STARTS_FUNCTIONS := --test suite -- $(patsubst %,--skip %::,deploy onboarding clients migrations::pooled)
-ARM64 := $(abspath $(or $(CARGO_TARGET_DIR),target)/arm64)
+ARM64 := $(TARGET)/arm64
 
 define preflight
 @command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer" >&2; exit 1; }
@@ -134,13 +137,14 @@ bench: setup
 	@cargo build --locked $(QUIET) --release --package hello-world $(FUNCTIONS:%=--package %)
 	@cargo build $(QUIET) $(LOCAL) --bins
 	@$(BENCH) $(QUIET) --no-run
-	@FUNCTIONS_DIR=$(abspath $(or $(CARGO_TARGET_DIR),target)/release) $(STACK) test -- $(BENCH) --quiet -- $(T)
+	@baseline=$$($(if $(BASELINE),$(PYTHON) tests/benches/baseline.py "$(BASELINE)" "$(TARGET)",:)) && \
+		FUNCTIONS_DIR=$(TARGET)/release BASELINE=$$baseline $(STACK) test -- $(BENCH) --quiet -- $(T)
 
 # arm64 where Rust has that target, for it is what the template deploys; or else this machine's architecture.
 sbom:
 	$(call preflight)
-	@$(PYTHON) tests/deploy/sbom.py "$(or $(ARCH),arm64)" "$(abspath $(or $(CARGO_TARGET_DIR),target)/tools)" \
-		"$(abspath $(or $(CARGO_TARGET_DIR),target)/lambda)" $(FUNCTIONS)
+	@$(PYTHON) tests/deploy/sbom.py "$(or $(ARCH),arm64)" "$(TARGET)/tools" \
+		"$(TARGET)/lambda" $(FUNCTIONS)
 
 build: setup
 	@.venv/bin/python tests/deploy/build.py "$(ARCH)" $(FUNCTIONS)

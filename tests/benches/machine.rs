@@ -15,8 +15,9 @@ pub async fn described() -> String {
     let arch = std::env::consts::ARCH;
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("unknown").to_owned();
-    let database = Database::empty().await.connect().await;
-    let version = database.query_one("show server_version", &[]).await.expect("a server has a version");
+    let database = Database::empty().await;
+    let client = database.connect().await;
+    let version = client.query_one("show server_version", &[]).await.expect("a server has a version");
     let version: &str = version.get(0);
     let version = version.split(' ').next().unwrap_or_default();
     let folder = settings::functions_dir().expect("the functions are somewhere");

@@ -5,19 +5,28 @@
 
 #![expect(clippy::print_stdout, reason = "the table is the result")]
 
+mod arrivals;
+mod busy;
 mod cold;
 mod flush;
+mod histogram;
 mod history;
 mod inside;
+mod instances;
 mod lateness;
+mod load;
+mod load_rows;
 mod machine;
 mod outage;
 mod pages;
+mod pgbench;
 mod round_trips;
 mod series;
+mod server_cpu;
 mod size;
 mod statements;
 mod table;
+mod throughput;
 mod tick;
 mod verify;
 mod warm;
@@ -25,7 +34,7 @@ mod warm;
 use table::Table;
 
 /// What there is to measure, in the order of the table.
-const SUBJECTS: [&str; 13] = [
+const SUBJECTS: [&str; 17] = [
     "tick",
     "guards",
     "wide",
@@ -37,6 +46,10 @@ const SUBJECTS: [&str; 13] = [
     "round-trips",
     "flush",
     "outage",
+    "busy",
+    "throughput",
+    "pooled",
+    "load",
     "size",
     "verify",
 ];
@@ -77,6 +90,10 @@ async fn measure(subject: &str, table: &mut Table) {
         "round-trips" => round_trips::measure(table).await,
         "flush" => flush::measure(table).await,
         "outage" => outage::measure(table).await,
+        "busy" => busy::measure(table).await,
+        "throughput" => throughput::measure(table).await,
+        "pooled" => throughput::measure_pooled(table).await,
+        "load" => load::measure(table).await,
         "verify" => verify::measure(table, 500_000).await,
         _ => size::measure(table).await,
     }

@@ -27,6 +27,8 @@ pub struct Figure {
 pub enum Goal {
     /// At most so many times the floor.
     Times(f64),
+    /// At least so many times the floor.
+    AtLeastTimes(f64),
     /// At most this.
     AtMost(Figure),
 }
@@ -44,6 +46,12 @@ impl Figure {
         #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
         let rate = done as f64 / value;
         Self { value, shown: format!("{rate:.0} {what}/s") }
+    }
+
+    /// How many of these are done in a second when each takes so long: compared by that number, so more is better.
+    pub fn throughput(what: &str, each: Duration) -> Self {
+        let value = 1.0 / each.as_secs_f64();
+        Self { value, shown: format!("{value:.0} {what}/s") }
     }
 
     /// A size, shown in megabytes of a million bytes.
@@ -102,6 +110,7 @@ impl Row {
     fn goal(&self) -> Option<(String, bool)> {
         match self.goal.as_ref()? {
             Goal::Times(times) => Some((format!("≤ {times}×"), self.ratio()? <= *times)),
+            Goal::AtLeastTimes(times) => Some((format!("≥ {times}×"), self.ratio()? >= *times)),
             Goal::AtMost(most) => Some((format!("≤ {}", most.shown), self.figure.value <= most.value)),
         }
     }

@@ -73,7 +73,7 @@ pub async fn measure(table: &mut Table, sizes: &[usize]) {
             &service,
             ("SQL by hand", &floor),
             // Applying is told in whole milliseconds, too coarse below a thousand.
-            (size >= 1_000).then_some(2.0),
+            (size >= 1_000).then_some(1.25),
         );
     }
 }
@@ -129,8 +129,8 @@ pub async fn measure_guards(table: &mut Table, size: usize) {
     table.compare(&what, &with, ("without guards", &without), Some(1.1));
 }
 
-/// The deployed function's memory limit leaves this much to a tick; the rest is for the operating system.
-const MAX_MEMORY_BYTES: u64 = 96 * 1024 * 1024;
+/// A quarter of the deployed function's memory limit.
+const MAX_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 /// The deployed function's time limit.
 const TIMEOUT: Duration = Duration::from_secs(90);
 /// Due schedules of each flag of a wide backlog.

@@ -1,4 +1,4 @@
-//! Warm requests through the handlers, beside the same statements by a bare client.
+//! Warm requests through the handlers, beside the same statements by a bare client; a list beside the same page as columns.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ use crate::table::Table;
 /// In each chapter.
 const ROUNDS: usize = 100;
 const FLAG: &str = "bench";
-const FLOOR: &str = "the statement by a bare client";
+const STATEMENT: &str = "the statement by a bare client";
+const COLUMNS: &str = "the page as columns by a bare client";
 /// Schedules on a page.
 const PAGE: i64 = 50;
 
@@ -53,8 +54,8 @@ async fn create(table: &mut Table, api: &Api, what: &str, token: impl Fn() -> St
         assert!(rows[0].get::<_, Option<Value>>("schedule").is_some(), "nothing was created");
         took
     };
-    compare(table, api, (what, async || inside::connected("create-schedule", api).await), handler, floor)
-        .await;
+    let open = async || inside::connected("create-schedule", api).await;
+    compare(table, api, (what, open), handler, (STATEMENT, floor)).await;
 }
 
 async fn list(table: &mut Table, api: &Api, token: &str) {
@@ -67,10 +68,11 @@ async fn list(table: &mut Table, api: &Api, token: &str) {
         let begun = Instant::now();
         let rows = bare.list(FLAG, PAGE).await;
         let took = begun.elapsed();
-        assert_eq!(i64::try_from(rows.len()).ok(), Some(PAGE + 1), "a full page, and one more");
+        assert_eq!(i64::try_from(rows).ok(), Some(PAGE + 1), "a full page, and one more");
         took
     };
-    compare(table, api, ("list of 50", async || inside::reader(api).await), handler, floor).await;
+    let open = async || inside::reader(api).await;
+    compare(table, api, ("list of 50", open), handler, (COLUMNS, floor)).await;
 }
 
 async fn cancel(table: &mut Table, api: &Api, token: &str) {
@@ -98,8 +100,8 @@ async fn cancel(table: &mut Table, api: &Api, token: &str) {
         assert!(rows[0].get::<_, Option<Value>>("cancelled").is_some(), "nothing was cancelled");
         took
     };
-    compare(table, api, ("cancel", async || inside::connected("cancel-schedule", api).await), handler, floor)
-        .await;
+    let open = async || inside::connected("cancel-schedule", api).await;
+    compare(table, api, ("cancel", open), handler, (STATEMENT, floor)).await;
 }
 
 /// Otherwise it were chance whether the server has taken note of the new rows, and how it goes about the statement.
@@ -112,10 +114,10 @@ async fn compare<A>(
     api: &Api,
     (what, open): (&str, impl AsyncFn() -> A),
     handler: impl AsyncFnMut(&A) -> Duration,
-    floor: impl AsyncFnMut(&Bare) -> Duration,
+    (name, floor): (&str, impl AsyncFnMut(&Bare) -> Duration),
 ) {
     let open = (open, async || Bare::connect(api).await);
     let (measured, floor) = in_chapters(ROUNDS, open, handler, floor).await;
-    table.compare(&format!("warm {what}, p50"), &measured, (FLOOR, &floor), Some(1.3));
-    table.compare_tails(&format!("warm {what}, p99"), &measured, (FLOOR, &floor));
+    table.compare(&format!("warm {what}, p50"), &measured, (name, &floor), Some(1.3));
+    table.compare_tails(&format!("warm {what}, p99"), &measured, (name, &floor));
 }

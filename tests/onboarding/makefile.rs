@@ -20,7 +20,7 @@ const LOCAL_SETTINGS: [&str; 6] =
 fn make(arguments: &[&str]) -> String {
     let mut make = Command::new("make");
     make.args(arguments).current_dir(workspace());
-    for name in ["MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "T", "ARCH"] {
+    for name in ["MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "T", "ARCH", "BASELINE", "LOAD_MINUTES"] {
         make.env_remove(name);
     }
     let output = make.output().expect("make starts");
@@ -41,8 +41,9 @@ fn make_alone_names_every_target_and_the_variables() {
     for target in targets.split(' ').filter(|target| *target != "help") {
         assert!(help.contains(&format!("make {target} ")), "no word about `make {target}`:\n{help}");
     }
-    for variable in
-        ["DATABASE_CA_FILE", "DEBIAN_MIRROR", "T", "ARCH", "PYTHON"].into_iter().chain(LOCAL_SETTINGS)
+    for variable in ["BASELINE", "DATABASE_CA_FILE", "DEBIAN_MIRROR", "LOAD_MINUTES", "T", "ARCH", "PYTHON"]
+        .into_iter()
+        .chain(LOCAL_SETTINGS)
     {
         assert!(help.contains(&format!("    {variable}=")), "no word about {variable}:\n{help}");
     }

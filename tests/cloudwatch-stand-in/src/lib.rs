@@ -142,6 +142,13 @@ impl CloudWatch {
         self.stored().iter().map(Stored::json).collect()
     }
 
+    /// Takes out all stored events, and forgets calls that are over: what keeps the memory of a long run small.
+    pub fn take_stored(&self) -> Vec<Stored> {
+        let mut stored = Vec::new();
+        self.state.send_modify(|state| stored = state.take_stored());
+        stored
+    }
+
     /// Waits until the calls of `PutLogEvents` are as wanted; gives them.
     pub async fn wait_for_puts(&self, wanted: impl Fn(&[Call]) -> bool) -> Vec<Call> {
         let mut state = self.state.subscribe();

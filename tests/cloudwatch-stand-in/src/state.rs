@@ -22,6 +22,8 @@ pub(super) struct State {
     pub groups: BTreeMap<String, Group>,
     pub stored: Vec<Stored>,
     pub calls: Vec<Call>,
+    /// How many calls there were before those.
+    pub forgotten: usize,
     pub script: VecDeque<Fault>,
     pub lasting: Option<Fault>,
     /// How long `PutLogEvents` takes to answer, after it has stored the events.
@@ -130,6 +132,20 @@ impl State {
         let answer = Err(("SerializationException", why.to_owned()));
         let call = self.record(action, "", Vec::new(), Some(why.to_owned()), None);
         Plan::of(call, &answer, Rejected::default())
+    }
+
+    /// The call of a plan, unless it has been forgotten.
+    pub fn call_at(&mut self, call: usize) -> Option<&mut Call> {
+        self.calls.get_mut(call.checked_sub(self.forgotten)?)
+    }
+
+    /// What is stored is no longer; calls are forgotten up to the first one that is still open or was illegal.
+    pub fn take_stored(&mut self) -> Vec<Stored> {
+        let is_kept = |call: &Call| call.ended.is_none() || call.illegal.is_some();
+        let over = self.calls.iter().position(is_kept).unwrap_or(self.calls.len());
+        self.calls.drain(..over);
+        self.forgotten += over;
+        std::mem::take(&mut self.stored)
     }
 
     fn put(&mut self, body: &[u8]) -> Plan {
@@ -273,7 +289,7 @@ impl State {
             fault,
             outcome: Outcome::Open,
         });
-        Some(self.calls.len() - 1)
+        Some(self.forgotten + self.calls.len() - 1)
     }
 }
 

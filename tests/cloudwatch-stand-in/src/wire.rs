@@ -96,7 +96,7 @@ impl Drop for Open<'_> {
         let Some(index) = self.call else { return };
         let outcome = self.outcome.clone();
         self.state.send_modify(|state| {
-            if let Some(call) = state.calls.get_mut(index) {
+            if let Some(call) = state.call_at(index) {
                 call.ended = Some(Instant::now());
                 call.outcome = outcome;
             }

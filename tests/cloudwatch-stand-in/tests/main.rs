@@ -4,6 +4,7 @@
 
 mod batch_limits;
 mod injected_faults;
+mod long_runs;
 
 use cloudwatch_stand_in::CloudWatch;
 use cloudwatch_stand_in::logs_client::Logs;
