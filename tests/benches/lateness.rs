@@ -62,6 +62,8 @@ pub async fn measure(table: &mut Table) {
     let (_, ()) = tokio::join!(join_all(ticks), sleep_and_run(&by_hand));
 
     let (service, floor) = (lateness(&client).await, lateness(&by_hand).await);
+    table.draw_times("service", &service);
+    table.draw_times("floor", &floor);
     for (what, of, goal) in [
         ("p50", median as fn(&[Duration]) -> Duration, Goal::AtMost(Figure::time(Duration::from_millis(50)))),
         ("p99", |series| percentile(series, 99), Goal::Times(3.0)),

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "the table is the result")]
 
 mod arrivals;
+mod billed;
 mod busy;
 mod cold;
 mod flush;
@@ -20,7 +21,9 @@ mod machine;
 mod outage;
 mod pages;
 mod pgbench;
+mod results;
 mod round_trips;
+mod scaling;
 mod series;
 mod server_cpu;
 mod size;
@@ -31,10 +34,11 @@ mod tick;
 mod verify;
 mod warm;
 
+use results::Results;
 use table::Table;
 
 /// What there is to measure, in the order of the table.
-const SUBJECTS: [&str; 17] = [
+const SUBJECTS: [&str; 19] = [
     "tick",
     "guards",
     "wide",
@@ -51,10 +55,14 @@ const SUBJECTS: [&str; 17] = [
     "pooled",
     "load",
     "size",
+    "billed",
     "verify",
+    "scaling",
 ];
+/// What takes so long that it is measured only when it is named.
+const LONG: [&str; 1] = ["scaling"];
 
-/// The arguments are the subjects to measure; all of them by default. One thread, as a function has: the handlers that
+/// The arguments are the subjects to measure; all but the long ones by default. One thread, as a function has: the handlers that
 /// run in this process and the clients that are their floors run on it alike. The servers of the harness have their own.
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -64,14 +72,20 @@ async fn main() {
         eprintln!("there is no {unknown}; there are {}", SUBJECTS.join(", "));
         std::process::exit(2);
     }
-    let machine = machine::described().await;
+    let version = machine::server_version().await;
+    let machine = machine::described(&version);
+    let results = Results::of(&version);
     let mut table = Table::default();
-    for subject in
-        SUBJECTS.into_iter().filter(|subject| wanted.is_empty() || wanted.iter().any(|it| it == subject))
-    {
+    let is_wanted = |subject: &&str| {
+        if wanted.is_empty() { !LONG.contains(subject) } else { wanted.iter().any(|it| it == subject) }
+    };
+    for subject in SUBJECTS.into_iter().filter(is_wanted) {
         let begun = std::time::Instant::now();
         eprintln!("measuring {subject}");
-        measure(subject, &mut table).await;
+        let mut part = Table::default();
+        measure(subject, &mut part).await;
+        results.keep(subject, &machine, &part);
+        table.append(part);
         eprintln!("measured {subject} in {:.0} s", begun.elapsed().as_secs_f64());
     }
     println!("{}\n\n{table}", machine);
@@ -83,8 +97,8 @@ async fn measure(subject: &str, table: &mut Table) {
         "guards" => tick::measure_guards(table, 10_000).await,
         "wide" => tick::measure_wide(table, &[1_700, 5_000]).await,
         "lateness" => lateness::measure(table).await,
-        "history" => history::measure(table).await,
-        "pages" => pages::measure(table).await,
+        "history" => history::measure(table, 1_000_000).await,
+        "pages" => pages::measure(table, 1_000).await,
         "cold" => cold::measure(table).await,
         "warm" => warm::measure(table).await,
         "round-trips" => round_trips::measure(table).await,
@@ -94,7 +108,9 @@ async fn measure(subject: &str, table: &mut Table) {
         "throughput" => throughput::measure(table).await,
         "pooled" => throughput::measure_pooled(table).await,
         "load" => load::measure(table).await,
+        "billed" => billed::measure(table).await,
         "verify" => verify::measure(table, 500_000).await,
+        "scaling" => scaling::measure(table).await,
         _ => size::measure(table).await,
     }
 }

@@ -11,19 +11,17 @@ use crate::inside;
 use crate::series::in_turn;
 use crate::table::Table;
 
-/// Pages of a hundred.
-const PAGES: usize = 1_000;
 const ROUNDS: usize = 200;
 
-/// Follows the cursors to the last page, then measures it and the first one in turn.
-pub async fn measure(table: &mut Table) {
+/// Follows the cursors to the last of so many pages of a hundred, then measures it and the first one in turn.
+pub async fn measure(table: &mut Table, pages: usize) {
     let api = Api::start().await;
     api.flag("bench", "production").await;
     let sql = format!(
         "insert into feature_flag_schedules (flag_id, scheduled_at, updates, reason, created_by)
          select id, now() + n * interval '1 minute', '{{\"enabled\": true}}', 'first users', 'admin-1'
          from feature_flags, generate_series(1, {}) n",
-        PAGES * 100
+        pages * 100
     );
     let client = api.database.connect().await;
     client.batch_execute(&sql).await.expect("the schedules");
@@ -31,11 +29,11 @@ pub async fn measure(table: &mut Table) {
     let app = inside::reader(&api).await;
 
     for (what, list) in [
-        (format!("list, page {PAGES} of a flag with {} schedules", PAGES * 100), List::OfFlag),
-        (format!("list across flags, page {PAGES} of {} schedules", PAGES * 100), List::AcrossFlags),
+        (format!("list, page {pages} of a flag with {} schedules", pages * 100), List::OfFlag),
+        (format!("list across flags, page {pages} of {} schedules", pages * 100), List::AcrossFlags),
     ] {
         let mut query = "limit=100".to_owned();
-        for _ in 1..PAGES {
+        for _ in 1..pages {
             let (page, _) = list.page(&api, &app, &query).await;
             assert_eq!(page["schedules"].as_array().map_or(0, Vec::len), 100, "a full page");
             let cursor = page["next_cursor"].as_str().expect("there is a next page").to_owned();

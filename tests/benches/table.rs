@@ -1,13 +1,16 @@
 //! Figures, each beside its floor and its goal.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::series::{median, percentile};
 
-/// What was measured, row by row.
+/// What was measured, row by row, and the series that the pictures show.
 #[derive(Default)]
-pub struct Table(Vec<Row>);
+pub struct Table(Vec<Row>, BTreeMap<&'static str, Vec<f64>>);
 
 struct Row {
     what: String,
@@ -76,6 +79,27 @@ impl Table {
         self.0.push(Row { what: what.to_owned(), figure, floor, goal });
     }
 
+    /// Adds a value to a series of a picture.
+    pub fn draw(&mut self, series: &'static str, value: f64) {
+        self.1.entry(series).or_default().push(value);
+    }
+
+    /// Adds durations to a series of a picture, in milliseconds.
+    pub fn draw_times(&mut self, series: &'static str, times: &[Duration]) {
+        times.iter().for_each(|time| self.draw(series, Figure::time(*time).value));
+    }
+
+    /// Takes over what another table has.
+    pub fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
+    /// Everything, for programs.
+    pub fn json(&self) -> Value {
+        let rows: Vec<Value> = self.0.iter().map(Row::json).collect();
+        json!({"rows": rows, "series": self.1})
+    }
+
     /// Adds the medians of two series that were measured in turn; the goal is so many times the floor.
     pub fn compare(
         &mut self,
@@ -104,6 +128,15 @@ impl Table {
 impl Row {
     fn ratio(&self) -> Option<f64> {
         self.floor.as_ref().map(|(floor, _)| self.figure.value / floor.value)
+    }
+
+    fn json(&self) -> Value {
+        let floor = self.floor.as_ref();
+        let floor =
+            floor.map(|(floor, name)| json!({"what": name, "shown": floor.shown, "value": floor.value}));
+        let goal = self.goal().map(|(goal, met)| json!({"goal": goal, "met": met}));
+        let figure = json!({"shown": self.figure.shown, "value": self.figure.value});
+        json!({"what": self.what, "figure": figure, "floor": floor, "ratio": self.ratio(), "goal": goal})
     }
 
     /// The goal, and whether it is met.

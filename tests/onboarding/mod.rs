@@ -9,6 +9,7 @@ mod make_verify;
 mod makefile;
 mod named_files;
 mod pasted_session;
+mod pictures;
 mod preflight;
 mod setup;
 mod shells;
