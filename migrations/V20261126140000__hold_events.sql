@@ -1,5 +1,6 @@
--- Locks the oldest undelivered events for delivery, and returns their ids, oldest first: of known types only; written at least
--- `age` ago, or of one of the types in `own_types`; and not in `except_ids`. Events that another process has locked are skipped.
+-- Locks the oldest undelivered events for delivery, and returns them with the places of their rows, which do not change while they
+-- are locked. Events of known types only; written at least `age` ago, or of one of the types in `own_types`; and not in
+-- `except_ids`. Events that another process has locked are skipped.
 --
 -- A function for the sake of its settings: whatever the statistics say, it reads audit_outbox_undelivered_idx in its order and
 -- stops when a batch is full. The table is usually empty, and its statistics know nothing of a backlog: a plan made from them reads
@@ -11,12 +12,20 @@ create function flag_schedules_hold_events(
     own_types pg_catalog.text[],
     except_ids pg_catalog.uuid[]
 )
-returns setof pg_catalog.uuid
+returns table (
+    place pg_catalog.tid,
+    event_id pg_catalog.uuid,
+    event_type pg_catalog.text,
+    context pg_catalog.jsonb,
+    schedule pg_catalog.jsonb,
+    refused_before pg_catalog.bool
+)
 language plpgsql
 as $$
+#variable_conflict use_column
 begin
     return query
-        select o.event_id
+        select o.ctid, o.event_id, o.event_type, o.context, o.schedule, o.refused_at is not null
         from audit_outbox o
         where o.dead_at is null
             and (

@@ -4,9 +4,10 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 use uuid::Uuid;
 
 use super::Postgres;
@@ -23,6 +24,7 @@ use crate::ports::outbox::{
 use crate::ports::store_error::StoreError;
 
 const HOLD: &str = include_str!("sql/hold_events.sql");
+const DELETE_HELD: &str = include_str!("sql/delete_held_events.sql");
 const DELETE: &str = include_str!("sql/delete_events.sql");
 const MARK: &str = include_str!("sql/mark_events.sql");
 const COUNT: &str = include_str!("sql/count_events.sql");
@@ -77,8 +79,12 @@ impl AuditOutbox for Postgres {
         deadline: Instant,
     ) -> Result<(), StoreError> {
         let settling = async {
-            for (sql, params) in Settlement::of(outcomes).statements() {
-                self.connections.query(Query::Unnamed(sql), &params).await?;
+            let settlement = Settlement::of(outcomes);
+            if let Some(params) = settlement.deletions() {
+                self.connections.query(Query::Unnamed(DELETE), &params).await?;
+            }
+            if let Some(params) = settlement.marks() {
+                self.connections.query(Query::Unnamed(MARK), &params).await?;
             }
             Ok::<_, QueryError>(())
         };
@@ -116,12 +122,14 @@ async fn deliver(
         (&except, Type::UUID_ARRAY),
     ];
     let transaction = begin(client).await?;
-    let rows = transaction.query_typed(HOLD, &params).await?;
-    let rows = rows.iter().map(outbox_row).collect::<Result<Vec<_>, _>>()?;
-    if rows.is_empty() {
+    let held = transaction.query_typed(HOLD, &params).await?;
+    if held.is_empty() {
         transaction.rollback().await?;
         return Ok(DeliveryCounts::default());
     }
+    let places = held.iter().map(|row| row.try_get("place")).collect::<Result<Vec<Place>, _>>()?;
+    let rows = held.iter().map(outbox_row).collect::<Result<Vec<_>, _>>()?;
+    drop(held);
     let ids: Vec<EventId> = rows.iter().map(|row| row.event_id).collect();
 
     let outcomes = tokio::select! {
@@ -129,12 +137,19 @@ async fn deliver(
         error = keep_alive(&transaction) => return Err(error),
     };
 
+    let is_delivered = |outcome: &DeliveryOutcome| *outcome == DeliveryOutcome::Delivered;
+    let delivered = places.into_iter().zip(&outcomes).filter(|(_, outcome)| is_delivered(outcome));
+    let delivered: Vec<Place> = delivered.map(|(place, _)| place).collect();
+    if !delivered.is_empty() {
+        transaction.execute_typed(DELETE_HELD, &[(&delivered, Type::TID_ARRAY)]).await?;
+    }
+    let counts = DeliveryCounts::of(&outcomes);
     let outcomes: Vec<_> = ids.into_iter().zip(outcomes).collect();
-    for (sql, params) in Settlement::of(&outcomes).statements() {
-        transaction.execute_typed(sql, &params).await?;
+    if let Some(params) = Settlement::of(&outcomes).marks() {
+        transaction.execute_typed(MARK, &params).await?;
     }
     transaction.commit().await?;
-    Ok(DeliveryCounts::of(outcomes.iter().map(|(_, outcome)| outcome)))
+    Ok(counts)
 }
 
 /// Outcomes by what is to be done about them.
@@ -164,23 +179,43 @@ impl<'a> Settlement<'a> {
         settlement
     }
 
-    /// Only those that do something; the second one is rare. Running one again changes nothing.
-    fn statements(&self) -> Vec<(&'static str, Vec<Param<'_>>)> {
-        let mut statements = Vec::new();
-        if !self.delivered.is_empty() {
-            let delivered: Param<'_> = (&self.delivered, Type::UUID_ARRAY);
-            statements.push((DELETE, vec![delivered]));
-        }
-        if !(self.refused.is_empty() && self.dead.is_empty()) {
-            let params: [Param<'_>; 3] = [
-                (&self.refused, Type::UUID_ARRAY),
-                (&self.dead, Type::UUID_ARRAY),
-                (&self.reasons, Type::TEXT_ARRAY),
-            ];
-            statements.push((MARK, params.to_vec()));
-        }
-        statements
+    /// The parameters of `delete_events`, unless there is nothing to delete.
+    fn deletions(&self) -> Option<[Param<'_>; 1]> {
+        (!self.delivered.is_empty()).then(|| [(&self.delivered as _, Type::UUID_ARRAY)])
     }
+
+    /// The parameters of `mark_events`, unless there is nothing to mark.
+    fn marks(&self) -> Option<[Param<'_>; 3]> {
+        (!(self.refused.is_empty() && self.dead.is_empty())).then(|| {
+            [
+                (&self.refused as _, Type::UUID_ARRAY),
+                (&self.dead as _, Type::UUID_ARRAY),
+                (&self.reasons as _, Type::TEXT_ARRAY),
+            ]
+        })
+    }
+}
+
+/// Where a row is, as the server says it.
+#[derive(Debug, Clone, Copy)]
+struct Place([u8; 6]);
+
+impl<'a> FromSql<'a> for Place {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
+        Ok(Self(raw.try_into()?))
+    }
+
+    accepts!(TID);
+}
+
+impl ToSql for Place {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
+        out.extend_from_slice(&self.0);
+        Ok(IsNull::No)
+    }
+
+    accepts!(TID);
+    to_sql_checked!();
 }
 
 /// Keeps the session alive; returns only when the connection, and with it the locks, is lost.

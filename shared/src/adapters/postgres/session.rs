@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use deadpool_postgres::ClientWrapper;
 use futures_util::{TryStreamExt, future};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Error, Row, RowStream, Statement};
+use tokio_postgres::{Client, Error, Row, RowStream, Statement};
 
 use super::query_error::QueryError;
 use crate::error::chain;
@@ -48,36 +48,60 @@ pub(super) fn without(sql: &str, name: &str) -> String {
     kept
 }
 
+/// A connection.
 pub(super) struct Session {
     client: ClientWrapper,
-    /// Whether statements may have names: not through a pooler.
-    may_prepare: bool,
-    prepared: Mutex<HashMap<String, Statement>>,
+    statements: Arc<Statements>,
 }
 
 impl Session {
     pub(super) fn new(client: ClientWrapper, may_prepare: bool) -> Self {
-        Self { client, may_prepare, prepared: Mutex::default() }
+        Self { client, statements: Arc::new(Statements { may_prepare, prepared: Mutex::default() }) }
     }
 
-    /// Runs a statement, and reads each row as it arrives. The first time, a named statement is prepared for the next time
-    /// in the same round trip.
+    /// For statements of a transaction.
+    pub(super) fn statements(&self) -> Arc<Statements> {
+        Arc::clone(&self.statements)
+    }
+
+    /// As [`Statements::run`].
     pub(super) async fn run<T>(
         &self,
         query: Query<'_>,
         params: &Params<'_>,
         read: &impl Fn(Row) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, QueryError> {
+        self.statements.run(&self.client, query, params, read).await
+    }
+}
+
+/// The statements that a connection has prepared by name.
+pub(super) struct Statements {
+    /// Whether statements may have names: not through a pooler.
+    may_prepare: bool,
+    prepared: Mutex<HashMap<String, Statement>>,
+}
+
+impl Statements {
+    /// Runs a statement on their connection, and reads each row as it arrives. The first time, a named statement is prepared
+    /// for the next time in the same round trip.
+    pub(super) async fn run<T>(
+        &self,
+        client: &Client,
+        query: Query<'_>,
+        params: &Params<'_>,
+        read: &impl Fn(Row) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, QueryError> {
         let unnamed = |sql| {
-            self.client.query_typed_raw(sql, params.iter().map(|(value, of_type)| (*value, of_type.clone())))
+            client.query_typed_raw(sql, params.iter().map(|(value, of_type)| (*value, of_type.clone())))
         };
         match query {
             Query::Named(sql) if self.may_prepare => match self.prepared(sql) {
                 Some(statement) => {
                     let params = params.iter().map(|(value, _)| *value);
-                    read_all(self.client.query_raw(&statement, params), read).await
+                    read_all(client.query_raw(&statement, params), read).await
                 }
-                None => future::join(read_all(unnamed(sql), read), self.prepare(sql, params)).await.0,
+                None => future::join(read_all(unnamed(sql), read), self.prepare(client, sql, params)).await.0,
             },
             Query::Named(sql) | Query::Unnamed(sql) => read_all(unnamed(sql), read).await,
         }
@@ -87,9 +111,9 @@ impl Session {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned()
     }
 
-    async fn prepare(&self, sql: &str, params: &Params<'_>) {
+    async fn prepare(&self, client: &Client, sql: &str, params: &Params<'_>) {
         let types: Vec<Type> = params.iter().map(|(_, of_type)| of_type.clone()).collect();
-        match self.client.prepare_typed(sql, &types).await {
+        match client.prepare_typed(sql, &types).await {
             Ok(statement) => {
                 let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
                 prepared.insert(sql.to_owned(), statement);
