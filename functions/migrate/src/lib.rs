@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use flag_schedules::adapters::postgres::migrate::{Migrated, migrate};
+use flag_schedules::adapters::postgres::migrate::{Migrated, ReadOnly, migrate};
 use flag_schedules::adapters::postgres::settings::DatabaseSettings;
 use flag_schedules::config::SettingError;
 use flag_schedules::error::chain;
@@ -16,6 +16,9 @@ const RESOURCE_ID: &str = "flag-schedules-schema";
 
 /// Time reserved for cancelling an unfinished migration and sending the response.
 const ANSWER_RESERVE: Duration = Duration::from_secs(6);
+
+/// Properties of the resource that say nothing about the code or the database.
+const UNCONCERNED: [&str; 2] = ["AnswersThrough", "ServiceTimeout"];
 
 #[derive(Debug)]
 pub struct MigrationFailed(String);
@@ -55,7 +58,7 @@ impl Migration {
         });
         let result = match Box::pin(answered).await {
             Some(answered) => answered,
-            None => self.migrate(end).await.map(|migrated| self.report(&migrated)),
+            None => self.migrate(end, ReadOnly::Fails).await.map(|migrated| self.report(&migrated)),
         };
         result.map_err(MigrationFailed)
     }
@@ -67,12 +70,17 @@ impl Migration {
         end: Instant,
     ) -> Result<(String, Option<String>), String> {
         let nothing = |said: &str| Ok((said.to_owned(), None));
-        match resource.request_type {
+        let read_only = match resource.request_type {
             RequestType::Delete => return nothing("a stack's deletion leaves the tables and their data"),
             _ if resource.is_rollback() => return nothing("a rollback leaves the schema as it is"),
-            RequestType::Create | RequestType::Update => {}
-        }
-        let migrated = self.migrate(end).await?;
+            // The same code has the same migrations.
+            _ if resource.changes_only(&UNCONCERNED) => {
+                return nothing("nothing has changed that concerns the schema");
+            }
+            _ if resource.changes_only(&[&UNCONCERNED[..], &["Database"]].concat()) => ReadOnly::IsChecked,
+            RequestType::Create | RequestType::Update => ReadOnly::Fails,
+        };
+        let migrated = self.migrate(end, read_only).await?;
         let said = match migrated.applied.join(", ") {
             applied if applied.is_empty() => "the schema was up to date".to_owned(),
             applied => format!("applied {applied}"),
@@ -80,9 +88,9 @@ impl Migration {
         Ok((said, migrated.schema_version))
     }
 
-    async fn migrate(&self, end: Instant) -> Result<Migrated, String> {
+    async fn migrate(&self, end: Instant, read_only: ReadOnly) -> Result<Migrated, String> {
         let settings = self.settings.as_ref().map_err(ToString::to_string)?;
-        match Box::pin(migrate(settings, end)).await {
+        match Box::pin(migrate(settings, end, read_only)).await {
             Ok(migrated) => {
                 let (applied, schema_version) = (migrated.applied.join(", "), &migrated.schema_version);
                 tracing::info!(applied, schema_version, "the schema is up to date");
