@@ -106,13 +106,20 @@ fn whoever_gets_the_alarms_is_told_of_what_weakens_the_audit_group() {
         "DisassociateKmsKey",
         "PutLogGroupDeletionProtection",
         "DeleteSubscriptionFilter",
+        "PutAccountPolicy",
     ] {
         assert!(names.contains(&json!(name)), "{name} is not watched");
     }
-    // Of this group, whichever way the operation names it.
-    let of = &rule["EventPattern"]["detail"]["requestParameters"]["$or"];
-    assert_eq!(of.as_array().map(Vec::len), Some(3), "{of}");
-    assert_eq!(of[0]["logGroupName"], json!([{"Ref": "AuditLogGroup"}]));
+    // Of this group and no other, whichever way the operation names it. A policy of the account masks this group, too.
+    let arn = "arn:aws:logs:eu-central-1:123456789012:log-group:${AuditLogGroup}";
+    let arns = [json!(arn), json!(format!("{arn}:*"))];
+    let of = json!([
+        {"logGroupName": [{"Ref": "AuditLogGroup"}]},
+        {"logGroupIdentifier": [{"Ref": "AuditLogGroup"}, arns[0], arns[1]]},
+        {"resourceIdentifier": arns},
+        {"policyType": ["DATA_PROTECTION_POLICY"]},
+    ]);
+    assert_eq!(rule["EventPattern"]["detail"]["requestParameters"]["$or"], of);
 }
 
 #[test]

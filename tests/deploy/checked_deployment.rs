@@ -1,146 +1,14 @@
 //! The check of a deployment: the real `check-deployment` against the real functions, behind Lambda's API.
 
-use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use harness::api::Api;
-use harness::http::server::{Server, body, reply_json};
-use harness::lambda::{Env, Function, Outcome};
-use harness::logs::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
-use harness::tokens::Keys;
 use serde_json::{Value, json};
 
 use super::deployed::{Deployed, IN_VPC, deployed};
 use super::functions::CHECK;
+use super::lambda_api::{Deployment, ENDPOINTS, Fault, OTHERS, arn, check};
 use super::releases::version;
-use crate::migrations::cloudformation::CloudFormation;
-
-const ENDPOINTS: [&str; 3] = ["create-schedule", "list-schedules", "cancel-schedule"];
-const OTHERS: [&str; 2] = ["schedule-processor", "verify-trail"];
-
-fn arn(function: &str) -> String {
-    format!("arn:aws:lambda:us-east-1:123456789012:function:flags-{function}:7")
-}
-
-/// A deployment as Lambda has it: functions by their names.
-#[derive(Default)]
-struct Deployment {
-    functions: BTreeMap<&'static str, Function>,
-    /// Why a function does not start.
-    broken: BTreeMap<&'static str, String>,
-    /// Functions whose newest version has older settings than the function.
-    stale: Vec<&'static str>,
-    answers: BTreeMap<&'static str, Value>,
-    /// Functions that were invoked without waiting for them, with their events.
-    begun: Arc<Mutex<Vec<(String, Value)>>>,
-}
-
-impl Deployment {
-    async fn working() -> Self {
-        let keys = Keys::generate().jwks().to_string();
-        let env = Env::new()
-            .set("DATABASE_URL", "postgres://service:secret@127.0.0.1:1/flags")
-            .set("AUTH_JWKS", keys)
-            .set("AWS_REGION", REGION)
-            .set("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
-            .set("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
-        let mut deployment = Self::default();
-        for name in ENDPOINTS.into_iter().chain(OTHERS) {
-            let function = Function::start(name, env.clone()).await.unwrap_or_else(|error| panic!("{error}"));
-            deployment.functions.insert(name, function);
-        }
-        deployment
-    }
-
-    /// Lambda's API.
-    async fn serve(self) -> Server {
-        let deployment = Arc::new(self);
-        let server = Server::start(move |request| {
-            let deployment = Arc::clone(&deployment);
-            async move {
-                let path = request.uri().path().replace("%3A", ":");
-                let path = path.strip_prefix("/2015-03-31/functions/").unwrap_or_default().to_owned();
-                let (function, operation) = path.split_once('/').unwrap_or_default();
-                let is_version = function.ends_with(":7");
-                let name = function.split("flags-").nth(1).unwrap_or_default().trim_end_matches(":7");
-                let waits = request.headers().get("x-amz-invocation-type").is_none_or(|kind| kind != "Event");
-                let payload = body(request, 100_000).await.unwrap_or_default();
-                Ok::<_, Infallible>(match operation {
-                    "invocations" if !waits => {
-                        let event = serde_json::from_slice(&payload).unwrap();
-                        deployment.begun.lock().unwrap().push((name.to_owned(), event));
-                        reply_json(202, &json!({}))
-                    }
-                    "configuration" => deployment.configuration(name, is_version),
-                    "invocations" => deployment.invoke(name, &payload).await,
-                    other => panic!("{other} of {function}"),
-                })
-            }
-        });
-        server.await.unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    fn configuration(&self, name: &str, is_version: bool) -> harness::http::server::Reply {
-        let settings = if is_version && self.stale.contains(&name) { "old" } else { "new" };
-        let environment = json!({"Variables": {"AUTH_ISSUER": settings}});
-        let configuration =
-            json!({"State": "Active", "CodeSha256": "x", "MemorySize": 256, "Environment": environment});
-        reply_json(200, &configuration)
-    }
-
-    async fn invoke(&self, name: &str, payload: &[u8]) -> harness::http::server::Reply {
-        let error = |message: &str| {
-            let mut reply =
-                reply_json(200, &json!({"errorType": "Function.InvalidSetting", "errorMessage": message}));
-            reply.headers_mut().insert("x-amz-function-error", "Unhandled".parse().unwrap());
-            reply
-        };
-        if let Some(message) = self.broken.get(name) {
-            return error(message);
-        }
-        if let Some(answer) = self.answers.get(name) {
-            return reply_json(200, answer);
-        }
-        let event: Value = serde_json::from_slice(payload).unwrap();
-        match self.functions[name].invoke(&event).await.outcome {
-            Outcome::Ok(value) => reply_json(200, &value),
-            Outcome::FunctionError(failed) => error(&failed.message),
-            Outcome::TimedOut => error("timed out"),
-        }
-    }
-}
-
-/// CloudFormation's request.
-fn request(kind: &str, cloudformation: &CloudFormation) -> Value {
-    json!({
-        "RequestType": kind, "ResponseURL": cloudformation.url(), "StackId": "stack", "RequestId": "request",
-        "LogicalResourceId": "CheckedDeployment", "ResourceType": "Custom::CheckedDeployment",
-        "ResourceProperties": {
-            "Begin": [arn("schedule-processor"), "", arn("verify-trail")], "BeginSeconds": "0",
-            "CodeVersion": arn(CHECK), "Endpoints": ENDPOINTS.map(arn), "Others": OTHERS.map(arn), "Settings": "x",
-        },
-    })
-}
-
-/// What CloudFormation is answered.
-async fn check(deployment: Deployment, change: impl FnOnce(&mut Value)) -> Value {
-    let lambda = deployment.serve().await;
-    let env = Env::new()
-        .set("AWS_ENDPOINT_URL", lambda.url())
-        .set("AWS_REGION", REGION)
-        .set("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
-        .set("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
-    let function = Function::start(CHECK, env).await.unwrap_or_else(|error| panic!("{error}"));
-    let cloudformation = CloudFormation::start().await;
-    let mut request = request("Create", &cloudformation);
-    change(&mut request);
-
-    let result = function.invoke(&request).await.value();
-    let answer = cloudformation.answer().body;
-    assert_eq!(result["status"], answer["Status"]);
-    answer
-}
 
 #[tokio::test]
 async fn a_deployment_that_works_passes() {
@@ -201,14 +69,113 @@ async fn every_function_that_does_not_work_is_named_with_its_own_message() {
 /// New settings reach the functions only with a new version, and that only with a new name of the release.
 #[tokio::test]
 async fn settings_that_were_not_published_are_told() {
-    let mut deployment = Deployment::working().await;
-    deployment.stale.push("create-schedule");
+    for published in [
+        json!({"Environment": {"Variables": {"AUTH_ISSUER": "old"}}}),
+        json!({"KMSKeyArn": "arn:aws:kms:us-east-1:123456789012:key/old"}),
+        json!({"VpcConfig": {"SubnetIds": ["subnet-a"], "SecurityGroupIds": ["sg-a"]}}),
+        json!({"Layers": [{"Arn": "arn:aws:lambda:us-east-1:123456789012:layer:database-ca:1"}]}),
+    ] {
+        let mut deployment = Deployment::answering();
+        deployment.versions.insert("create-schedule", published.clone());
+
+        let answer = check(deployment, |_| ()).await;
+
+        assert_eq!(answer["Status"], "FAILED", "{published}: {answer:#}");
+        let reason = "flags-create-schedule: its settings have changed, but `Release` has not: deploy again with another name of the release";
+        assert_eq!(answer["Reason"], reason, "{published}");
+    }
+}
+
+/// An update in which these properties change.
+fn update(request: &mut Value, old: &Value) {
+    request["RequestType"] = json!("Update");
+    request["OldResourceProperties"] = request["ResourceProperties"].clone();
+    let properties = request["OldResourceProperties"].as_object_mut().unwrap();
+    properties.extend(old.as_object().unwrap().clone());
+}
+
+/// Such as one that only stops ticks, for a restore, while everything is throttled.
+#[tokio::test]
+async fn an_update_that_only_changes_what_begins_is_not_checked() {
+    for old in [json!({}), json!({"Begin": [arn("schedule-processor"), arn("verify-trail")]})] {
+        let answer = check(Deployment::default(), |request| update(request, &old)).await;
+
+        assert_eq!(answer["Status"], "SUCCESS", "{answer:#}");
+        assert_eq!(answer["Reason"], "nothing has changed that is checked");
+    }
+}
+
+/// They were invoked when they were new. The rollback of such an update must not fail.
+#[tokio::test]
+async fn the_same_versions_are_not_invoked_again_but_compared_with_the_settings() {
+    for (published, status) in [(json!({}), "SUCCESS"), (json!({"MemorySize": 128}), "FAILED")] {
+        let mut deployment = Deployment::default();
+        deployment.versions.insert("list-schedules", published);
+
+        let answer = check(deployment, |request| update(request, &json!({"Settings": "other"}))).await;
+
+        assert_eq!(answer["Status"], status, "{answer:#}");
+    }
+}
+
+/// Another failure would leave the stack in `UPDATE_ROLLBACK_FAILED`.
+#[tokio::test]
+async fn a_rollback_is_recognised_by_any_version() {
+    let newer = ENDPOINTS.map(|name| arn(name).replace(":7", ":10"));
+    let answer = check(Deployment::default(), |request| update(request, &json!({"Endpoints": newer}))).await;
+
+    assert_eq!(
+        (&answer["Status"], &answer["Reason"]),
+        (&json!("SUCCESS"), &json!("a rollback is not checked"))
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_names_no_functions_is_refused() {
+    for (property, value) in [
+        ("Endpoints", Value::Null),
+        ("Endpoints", json!("x")),
+        ("Endpoints", json!([])),
+        ("Others", json!({"a": 1})),
+        ("Others", json!([arn("verify-trail"), ""])),
+        ("Others", json!([arn("verify-trail"), 1])),
+    ] {
+        let answer = check(Deployment::answering(), |request| {
+            request["ResourceProperties"][property] = value.clone();
+        })
+        .await;
+
+        assert_eq!(answer["Status"], "FAILED", "{answer:#}");
+        assert_eq!(answer["Reason"], format!("{property} must be a list of functions' versions"), "{value}");
+    }
+}
+
+#[tokio::test]
+async fn reasons_are_short_and_each_has_its_share() {
+    let mut deployment = Deployment::answering()
+        .with("configuration", "cancel-schedule", Fault::Denies)
+        .with("invocations", "schedule-processor", Fault::Denies);
+    let state = json!({"State": "Failed", "StateReason": "the KMS key is disabled"});
+    deployment.versions.insert("create-schedule", state);
+    deployment.broken.insert("list-schedules", "x".repeat(5000));
+    deployment.broken.insert("verify-trail", "y".repeat(5000));
 
     let answer = check(deployment, |_| ()).await;
 
-    assert_eq!(answer["Status"], "FAILED", "{answer:#}");
-    let reason = "flags-create-schedule: its settings have changed, but `Release` has not: deploy again with another name of the release";
-    assert_eq!(answer["Reason"], reason);
+    let reason = answer["Reason"].as_str().unwrap();
+    let reasons: Vec<_> = reason.split("; ").collect();
+    assert_eq!(reasons[0], "flags-create-schedule: its version is Failed: the KMS key is disabled");
+    assert!(reasons[1].starts_with("flags-list-schedules: xxx"), "{reason}");
+    assert_eq!(
+        reasons[2],
+        "flags-cancel-schedule: its settings cannot be read: AccessDeniedException: not authorized"
+    );
+    assert_eq!(
+        reasons[3],
+        "flags-schedule-processor: it cannot be invoked: AccessDeniedException: not authorized"
+    );
+    assert!(reasons[4].starts_with("flags-verify-trail: yyy"), "{reason}");
+    assert!([1, 4].iter().all(|number| reasons[*number].len() > 250) && reason.len() <= 1500, "{reason}");
 }
 
 #[tokio::test]

@@ -77,6 +77,10 @@ fn the_gateway_demands_one_of_the_scopes() {
     }
 
     assert_eq!(demanding.broken_rules, Vec::<String>::new());
+    for bad in [",a", "a,", "a,,b", "a b"] {
+        let broken = &deployed(&[&format!("AuthGatewayScopes={bad}")]).broken_rules;
+        assert!(broken.len() == 1 && broken[0].starts_with("AuthGatewayScopes "), "{bad}: {broken:?}");
+    }
     let unchecked = deployed(&["AuthGatewayScopes=flags/write", "GatewayTokenCheck=none"]);
     assert_eq!(
         unchecked.broken_rules,

@@ -175,6 +175,58 @@ async fn a_rollback_succeeds_whatever_made_the_update_fail() {
     }
 }
 
+/// An update without another version of the function, in which this property changes.
+fn same_code(update: &mut Value, property: &str) {
+    versions(update, "4", "4");
+    for (properties, value) in [("ResourceProperties", "new"), ("OldResourceProperties", "old")] {
+        update[properties] = update["ResourceProperties"].clone();
+        update[properties][property] = json!(value);
+    }
+}
+
+/// A database that was closed after a restore is what a rollback goes back to.
+#[tokio::test]
+async fn the_same_code_needs_no_more_than_a_schema_that_is_up_to_date() {
+    let (closed, empty) = (Database::migrated().await, Database::empty().await);
+    for database in [&closed, &empty] {
+        let close = format!("alter database {} set default_transaction_read_only = on", database.name());
+        execute(&database.connect_as_superuser().await, &close).await;
+    }
+    for (database, new_code, status, reason) in [
+        (&closed, false, "SUCCESS", "the schema was up to date"),
+        (&closed, true, "FAILED", "read-only transaction"),
+        (&empty, false, "FAILED", "does not exist"),
+    ] {
+        let cloudformation = CloudFormation::start().await;
+        let mut update = request("Update", &cloudformation);
+        same_code(&mut update, "Database");
+        if new_code {
+            versions(&mut update, "5", "4");
+        }
+
+        let answer = answer(&migrate_on(database).await, &update, &cloudformation).await;
+
+        assert_eq!(answer.body["Status"], status, "{:#}", answer.body);
+        assert!(answer.body["Reason"].as_str().unwrap_or_default().contains(reason), "{:#}", answer.body);
+        let version = (status == "SUCCESS").then(|| names().pop());
+        assert_eq!(answer.body["Data"]["SchemaVersion"], json!(version.flatten()));
+    }
+}
+
+/// Such as the endpoint through which it answers.
+#[tokio::test]
+async fn an_update_that_does_not_concern_the_schema_needs_no_database() {
+    for (property, status) in [("AnswersThrough", "SUCCESS"), ("Database", "FAILED")] {
+        let cloudformation = CloudFormation::start().await;
+        let mut update = request("Update", &cloudformation);
+        same_code(&mut update, property);
+
+        let answer = answer(&migrate_at(GONE).await, &update, &cloudformation).await;
+
+        assert_eq!(answer.body["Status"], status, "{property}: {:#}", answer.body);
+    }
+}
+
 #[tokio::test]
 async fn a_rollback_changes_nothing() {
     let database = Database::empty().await;

@@ -13,6 +13,7 @@ mod pooled;
 pub(crate) mod schema;
 mod shapes;
 mod strangers;
+mod unreadable_event;
 mod unusable;
 mod waiting;
 

@@ -139,7 +139,7 @@ const FUNCTIONS: &[(&str, &[&str])] = &[
             "logging",
         ],
     ),
-    ("check-deployment", &["config", "lambda", "logging"]),
+    ("check-deployment", &["config", "error", "lambda", "logging"]),
 ];
 
 #[test]

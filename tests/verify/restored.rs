@@ -15,25 +15,40 @@ use super::trail_world::{FLAG, World, assert_no_findings, turn_on_in, wait_until
 use crate::onboarding::blocks::blocks;
 use crate::support::{in_seconds, text};
 
-/// Runs one of PostgreSQL's programs, as the documentation has it; gives what it prints.
-async fn run(program: &str, args: &[&str]) -> String {
+/// Runs one of PostgreSQL's programs, as the documentation has it.
+async fn output(program: &str, args: &[&str]) -> std::process::Output {
     let mut command = tokio::process::Command::new(bin_dir().unwrap().join(program));
-    let output = command.args(args).stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();
+    command.args(args).stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap()
+}
+
+/// What it prints.
+fn succeeded(program: &str, output: &std::process::Output) -> String {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program}: {told}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// What the documented query lists: by id, what the next tick does and what the trail says.
-async fn pending_again(database: &Database, result: &Value) -> BTreeMap<String, (String, String)> {
+async fn run(program: &str, args: &[&str]) {
+    succeeded(program, &output(program, args).await);
+}
+
+/// Runs the documented query on these results, each in a file of its own.
+async fn list_pending_again(database: &Database, results: &[Value]) -> std::process::Output {
     let folder = harness::scratch::Scratch::create(None).unwrap();
-    let file = folder.path().join("result.json");
-    std::fs::write(&file, result.to_string()).unwrap();
+    let files = results.iter().enumerate().map(|(number, result)| {
+        let file = folder.path().join(format!("result-{number}.json"));
+        std::fs::write(&file, result.to_string()).unwrap();
+        file.display().to_string()
+    });
+    let result = format!("--set=result={}", files.collect::<Vec<_>>().join(" "));
     let query = workspace().join("migrations/operations/list_pending_again.sql").display().to_string();
-    let result = format!("--set=result={}", file.display());
-    let listed =
-        run("psql", &[&database.url(), "--no-psqlrc", "--csv", "--tuples-only", &result, "--file", &query])
-            .await;
+    output("psql", &[&database.url(), "--no-psqlrc", "--csv", "--tuples-only", &result, "--file", &query])
+        .await
+}
+
+/// What it lists: by id, what the next tick does and what the trail says.
+async fn pending_again(database: &Database, results: &[Value]) -> BTreeMap<String, (String, String)> {
+    let listed = succeeded("psql", &list_pending_again(database, results).await);
     // Reasons have further lines.
     let row = |line: &str| {
         let cells: Vec<&str> = line.split(',').collect();
@@ -166,7 +181,7 @@ async fn a_restored_database_is_compared_with_the_trail_and_nothing_is_applied_a
     assert_eq!(findings(&first, "different", "row_status"), different, "{first:#}");
 
     // What ticks are going to do.
-    let listed = pending_again(&api.database, &first).await;
+    let listed = pending_again(&api.database, std::slice::from_ref(&first)).await;
     let entries = [
         (&applied_and_left, "applied", "applied"),
         (&applied_and_unwanted, "applied", "applied"),
@@ -180,6 +195,11 @@ async fn a_restored_database_is_compared_with_the_trail_and_nothing_is_applied_a
         .map(|(id, next, trail)| ((*id).clone(), ((*next).to_owned(), (*trail).to_owned())))
         .collect();
     assert_eq!(listed, expected);
+    // The same in two windows that overlap.
+    let mut half = first.clone();
+    half["different"].as_array_mut().unwrap().truncate(3);
+    half["different_count"] = json!(3);
+    assert_eq!(pending_again(&api.database, &[half, first.clone()]).await, expected);
 
     // What must not be applied is cancelled, by the API.
     let token = api.admin();
@@ -222,7 +242,7 @@ async fn a_restored_database_is_compared_with_the_trail_and_nothing_is_applied_a
     assert_eq!(second["duplicates"], 1, "{second:#}");
     assert!(events.iter().filter(|it| it["schedule_id"] == undelivered).count() == 2);
     assert_no_findings(&verify(&api, &restart).await);
-    assert!(pending_again(&api.database, &second).await.is_empty());
+    assert!(pending_again(&api.database, &[second]).await.is_empty());
 
     // The original is opened again, by its owner, whose sessions are read-only too.
     let documented =
@@ -233,4 +253,48 @@ async fn a_restored_database_is_compared_with_the_trail_and_nothing_is_applied_a
     owner.batch_execute(&open).await.unwrap();
     world.api.database.terminate_connections().await;
     assert_eq!(world.api.create(&world.token, FLAG, "", &turn_on_in(3600)).await.status, 201);
+}
+
+/// A schedule that was cancelled would be listed as if it had not ended, and then be applied.
+#[tokio::test]
+async fn a_result_that_does_not_name_every_end_lists_nothing() {
+    let database = Database::migrated().await;
+    let window = |from: &str, to: &str| json!({"from": from, "to": to, "complete": true, "resume": null, "different_count": 0, "different": []});
+    let whole = window("2026-03-02T08:00:00.000Z", "2026-03-02T09:00:00.000Z");
+    let later = window("2026-03-02T09:00:00.001Z", "2026-03-02T10:00:00.000Z");
+    let changed = |field: &str, value: Value| {
+        let mut result = whole.clone();
+        result[field] = value;
+        result
+    };
+    let resumable = changed("complete", json!(false));
+
+    for (results, told) in [
+        (
+            vec![json!({"errorType": "TrailUnreadable", "errorMessage": "x"})],
+            "result 1 is not a result of verify-trail: {\"err",
+        ),
+        (vec![json!({})], "result 1 is not a result of verify-trail: {}"),
+        (vec![json!(null)], "result 1 is not a result of verify-trail: null"),
+        (vec![json!([])], "result 1 is not a result of verify-trail: []"),
+        (vec![changed("different", json!({}))], "result 1 is not a result of verify-trail: "),
+        (vec![resumable.clone()], "result 1 is not complete; verify shorter windows"),
+        (vec![changed("complete", Value::Null)], "result 1 is not complete; verify shorter windows"),
+        (vec![changed("different_count", json!(1))], "result 1 does not list all that is different"),
+        (vec![changed("different_count", Value::Null)], "result 1 does not list all that is different"),
+        (vec![whole.clone(), resumable], "result 2 is not complete"),
+        (
+            vec![whole.clone(), later],
+            "result 2 begins at 2026-03-02T09:00:00.001Z, after the end of the window before it",
+        ),
+        (vec![], "result 1 is missing"),
+    ] {
+        let output = list_pending_again(&database, &results).await;
+
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(told), "{results:?}: {said}");
+        assert!(output.stdout.is_empty(), "{results:?}: {output:?}");
+    }
+    let listed = succeeded("psql", &list_pending_again(&database, &[whole]).await);
+    assert_eq!(listed, "");
 }

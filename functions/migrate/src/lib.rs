@@ -4,11 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-use flag_schedules::adapters::postgres::migrate::{Migrated, migrate};
+use flag_schedules::adapters::postgres::migrate::{Migrated, ReadOnly, migrate};
 use flag_schedules::adapters::postgres::settings::DatabaseSettings;
 use flag_schedules::config::SettingError;
 use flag_schedules::error::chain;
-use flag_schedules::lambda::{CustomResource, Diagnostic, LambdaEvent, deadline_of};
+use flag_schedules::lambda::{CustomResource, Diagnostic, LambdaEvent, RequestType, deadline_of};
 use serde_json::{Value, json};
 
 /// The physical resource id: stable, so that CloudFormation never replaces the resource.
@@ -16,6 +16,9 @@ const RESOURCE_ID: &str = "flag-schedules-schema";
 
 /// Time reserved for cancelling an unfinished migration and sending the response.
 const ANSWER_RESERVE: Duration = Duration::from_secs(6);
+
+/// Properties of the resource that say nothing about the code or the database.
+const UNCONCERNED: [&str; 2] = ["AnswersThrough", "ServiceTimeout"];
 
 #[derive(Debug)]
 pub struct MigrationFailed(String);
@@ -47,31 +50,47 @@ impl Migration {
     pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Value, MigrationFailed> {
         let end = deadline_of(event.context.deadline);
         let end = end.checked_sub(ANSWER_RESERVE).unwrap_or_else(Instant::now);
-        let Some(resource) = CustomResource::read(&event.payload) else {
-            return self.migrate(end).await.map(|migrated| self.report(&migrated)).map_err(MigrationFailed);
+        let answered = CustomResource::handle(&event.payload, RESOURCE_ID, async |resource| {
+            let outcome = self.bring_up_to_date(&resource, end).await;
+            let schema_version = outcome.as_ref().ok().and_then(|(_, version)| version.clone());
+            let data = json!({"SchemaVersion": schema_version, "Release": self.release});
+            (outcome.map(|(said, _)| said), data)
+        });
+        let result = match Box::pin(answered).await {
+            Some(answered) => answered,
+            None => self.migrate(end, ReadOnly::Fails).await.map(|migrated| self.report(&migrated)),
         };
-        let resource = resource.map_err(MigrationFailed)?;
-        let mut schema_version = None;
-        let outcome = match resource.request_type.as_str() {
-            "Delete" => Ok("a stack's deletion leaves the tables and their data".to_owned()),
-            _ if resource.is_rollback() => Ok("a rollback leaves the schema as it is".to_owned()),
-            _ => self.migrate(end).await.map(|migrated| {
-                let applied = migrated.applied.join(", ");
-                schema_version = migrated.schema_version;
-                if applied.is_empty() {
-                    "the schema was up to date".to_owned()
-                } else {
-                    format!("applied {applied}")
-                }
-            }),
-        };
-        let data = json!({"SchemaVersion": schema_version, "Release": self.release});
-        resource.answer(RESOURCE_ID, &outcome, data).await.map_err(MigrationFailed)
+        result.map_err(MigrationFailed)
     }
 
-    async fn migrate(&self, end: Instant) -> Result<Migrated, String> {
+    /// What CloudFormation is told, and the schema's version if it was looked up.
+    async fn bring_up_to_date(
+        &self,
+        resource: &CustomResource,
+        end: Instant,
+    ) -> Result<(String, Option<String>), String> {
+        let nothing = |said: &str| Ok((said.to_owned(), None));
+        let read_only = match resource.request_type {
+            RequestType::Delete => return nothing("a stack's deletion leaves the tables and their data"),
+            _ if resource.is_rollback() => return nothing("a rollback leaves the schema as it is"),
+            // The same code has the same migrations.
+            _ if resource.changes_only(&UNCONCERNED) => {
+                return nothing("nothing has changed that concerns the schema");
+            }
+            _ if resource.changes_only(&[&UNCONCERNED[..], &["Database"]].concat()) => ReadOnly::IsChecked,
+            RequestType::Create | RequestType::Update => ReadOnly::Fails,
+        };
+        let migrated = self.migrate(end, read_only).await?;
+        let said = match migrated.applied.join(", ") {
+            applied if applied.is_empty() => "the schema was up to date".to_owned(),
+            applied => format!("applied {applied}"),
+        };
+        Ok((said, migrated.schema_version))
+    }
+
+    async fn migrate(&self, end: Instant, read_only: ReadOnly) -> Result<Migrated, String> {
         let settings = self.settings.as_ref().map_err(ToString::to_string)?;
-        match Box::pin(migrate(settings, end)).await {
+        match Box::pin(migrate(settings, end, read_only)).await {
             Ok(migrated) => {
                 let (applied, schema_version) = (migrated.applied.join(", "), &migrated.schema_version);
                 tracing::info!(applied, schema_version, "the schema is up to date");

@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tower::{Service, service_fn};
 
-pub use custom_resource::CustomResource;
+pub use custom_resource::{CustomResource, RequestType, join_reasons};
 pub use deadline::deadline_of;
 pub use lambda_runtime::{Diagnostic, Error, LambdaEvent};
 pub use main::main;

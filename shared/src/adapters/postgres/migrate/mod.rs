@@ -44,12 +44,25 @@ pub struct Migrated {
     pub schema_version: Option<String>,
 }
 
+/// What becomes of a database that is read-only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadOnly {
+    /// The service could not use it.
+    Fails,
+    /// It suffices if no migration is missing.
+    IsChecked,
+}
+
 /// Applies missing migrations until `deadline`. A second run changes nothing; of two concurrent runs, one waits and
 /// finds nothing to do; a schema newer than this release counts as success.
-pub async fn migrate(settings: &DatabaseSettings, deadline: Instant) -> Result<Migrated, MigrateError> {
+pub async fn migrate(
+    settings: &DatabaseSettings,
+    deadline: Instant,
+    read_only: ReadOnly,
+) -> Result<Migrated, MigrateError> {
     let connector = Connector::new(settings, "flag-schedules migrate", CONNECT_LIMIT)?;
     let progress = Progress::default();
-    if let Ok(result) = timeout_at(deadline.into(), run(&connector, deadline, &progress)).await {
+    if let Ok(result) = timeout_at(deadline.into(), run(&connector, deadline, read_only, &progress)).await {
         return result;
     }
     let progress::State { session, doing } = progress.get();
@@ -65,10 +78,11 @@ pub async fn migrate(settings: &DatabaseSettings, deadline: Instant) -> Result<M
 async fn run(
     connector: &Connector,
     deadline: Instant,
+    read_only: ReadOnly,
     progress: &Progress,
 ) -> Result<Migrated, MigrateError> {
     let client = connect::begin(connector, deadline, progress).await?;
-    let result = apply(&client, progress).await;
+    let result = apply(&client, read_only, progress).await;
     if result.is_err() {
         // The connection is closed next, which also ends the transaction, but poolers prefer an explicit rollback.
         let _ = timeout(CANCEL_LIMIT, client.batch_execute("rollback")).await;
@@ -77,7 +91,7 @@ async fn run(
 }
 
 /// Runs in the transaction that is open on this connection.
-async fn apply(client: &Client, progress: &Progress) -> Result<Migrated, MigrateError> {
+async fn apply(client: &Client, read_only: ReadOnly, progress: &Progress) -> Result<Migrated, MigrateError> {
     let unavailable = |error: tokio_postgres::Error| MigrateError::Unavailable(error.into());
     let failed = |error: refinery::Error| MigrateError::Failed(error.into());
     progress.set("waiting for another migrator to finish");
@@ -91,6 +105,14 @@ async fn apply(client: &Client, progress: &Progress) -> Result<Migrated, Migrate
     let mut runner = embedded::migrations::runner().set_target(Target::Latest).set_abort_missing(false);
     runner.set_migration_table_name(HISTORY);
     let mut transaction = Transaction(client);
+    if read_only == ReadOnly::IsChecked && is_read_only(client).await.map_err(unavailable)? {
+        let applied = runner.get_applied_migrations_async(&mut transaction).await.map_err(failed)?;
+        if runner.get_migrations().iter().all(|migration| applied.contains(migration)) {
+            usable(client, Stage::After).await?;
+            let schema_version = applied.last().map(ToString::to_string);
+            return Ok(Migrated { applied: Vec::new(), schema_version });
+        }
+    }
     let report = runner.run_async(&mut transaction).await.map_err(failed)?;
     let newest = runner.get_last_applied_migration_async(&mut transaction).await.map_err(failed)?;
     client.batch_execute(GRANTS).await.map_err(|error| MigrateError::Grants(error.into()))?;
@@ -100,6 +122,12 @@ async fn apply(client: &Client, progress: &Progress) -> Result<Migrated, Migrate
         applied: report.applied_migrations().iter().map(ToString::to_string).collect(),
         schema_version: newest.map(|migration| migration.to_string()),
     })
+}
+
+async fn is_read_only(client: &Client) -> Result<bool, tokio_postgres::Error> {
+    let setting =
+        "select pg_catalog.current_setting('transaction_read_only') operator(pg_catalog.=) 'on' as it";
+    Ok(client.query_typed(setting, &[]).await?.first().is_some_and(|row| row.get("it")))
 }
 
 async fn usable(client: &Client, stage: Stage) -> Result<(), MigrateError> {
