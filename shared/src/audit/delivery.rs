@@ -14,7 +14,7 @@ use super::{AuditTrail, DirectEvent, StoredEvent};
 use crate::domain::audit_event::EventId;
 use crate::error::chain;
 use crate::ports::audit_log::{LogEvent, PutError};
-use crate::ports::outbox::{DeliveryOutcome, EventSender, OutboxRow};
+use crate::ports::outbox::{DeliveryOutcome, EventSender, OutboxRow, Unrenderable};
 
 /// Sends events, and remembers how it went.
 pub(super) struct Sender<'a> {
@@ -32,12 +32,12 @@ impl EventSender for Sender<'_> {
         let ids: Vec<EventId> = rows.iter().map(|row| row.event_id).collect();
         let mut events = Vec::with_capacity(rows.len());
         for (index, row) in rows.into_iter().enumerate() {
-            let OutboxRow { event_id, use_time_of_sending, event, raw } = row;
+            let OutboxRow { event_id, use_time_of_sending, event } = row;
             match event {
                 Ok(event) => {
                     events.push((Outgoing { index, event_id, use_time_of_sending }, log_event(&event)))
                 }
-                Err(error) => {
+                Err(Unrenderable { error, raw }) => {
                     let reason = chain(error.as_ref());
                     tracing::error!(
                         event_id = %event_id.0,

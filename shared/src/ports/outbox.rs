@@ -59,9 +59,14 @@ pub struct OutboxRow {
     pub event_id: EventId,
     /// Whether CloudWatch Logs rejected the event's own timestamp before.
     pub use_time_of_sending: bool,
-    /// The event, or why it cannot be rendered.
-    pub event: Result<AuditEvent, BoxError>,
-    /// The row's JSON as stored, so that the log keeps an event that cannot be rendered.
+    pub event: Result<AuditEvent, Unrenderable>,
+}
+
+/// Why a row is no event.
+#[derive(Debug)]
+pub struct Unrenderable {
+    pub error: BoxError,
+    /// The row's JSON as stored, so that the function's log keeps it.
     pub raw: String,
 }
 

@@ -20,6 +20,7 @@ use crate::domain::audit_event::{AuditEvent, EventId, EventType};
 use crate::error::BoxError;
 use crate::ports::outbox::{
     AuditBacklog, AuditOutbox, DeliveryCounts, DeliveryOutcome, EventSender, OutboxRow, Selection,
+    Unrenderable,
 };
 use crate::ports::store_error::StoreError;
 
@@ -110,7 +111,7 @@ async fn deliver(
     which: Selection<'_>,
     sender: &dyn EventSender,
     until: Instant,
-) -> Result<DeliveryCounts, tokio_postgres::Error> {
+) -> Result<DeliveryCounts, QueryError> {
     let types = EventType::ALL.map(EventType::as_str);
     let own = EventType::OF_PROCESSOR.map(EventType::as_str);
     let except: Vec<Uuid> = which.except.iter().map(|id| id.0).collect();
@@ -121,20 +122,21 @@ async fn deliver(
         (&own.as_slice(), Type::TEXT_ARRAY),
         (&except, Type::UUID_ARRAY),
     ];
+    let statements = client.statements();
     let transaction = begin(client).await?;
-    let held = transaction.query_typed(HOLD, &params).await?;
+    // Each is read while the server produces the next ones.
+    let read = |row: Row| Ok((field::<Place>(&row, "place")?, outbox_row(&row)?));
+    let held = statements.run(transaction.client(), Query::Unnamed(HOLD), &params, &read).await?;
     if held.is_empty() {
         transaction.rollback().await?;
         return Ok(DeliveryCounts::default());
     }
-    let places = held.iter().map(|row| row.try_get("place")).collect::<Result<Vec<Place>, _>>()?;
-    let rows = held.iter().map(outbox_row).collect::<Result<Vec<_>, _>>()?;
-    drop(held);
+    let (places, rows): (Vec<Place>, Vec<OutboxRow>) = held.into_iter().unzip();
     let ids: Vec<EventId> = rows.iter().map(|row| row.event_id).collect();
 
     let outcomes = tokio::select! {
         outcomes = sender.send(rows, until) => outcomes,
-        error = keep_alive(&transaction) => return Err(error),
+        error = keep_alive(&transaction) => return Err(error.into()),
     };
 
     let is_delivered = |outcome: &DeliveryOutcome| *outcome == DeliveryOutcome::Delivered;
@@ -228,14 +230,16 @@ async fn keep_alive(transaction: &Transaction<'_>) -> tokio_postgres::Error {
     }
 }
 
-fn outbox_row(row: &Row) -> Result<OutboxRow, tokio_postgres::Error> {
-    let event_id = EventId(row.try_get("event_id")?);
-    let event_type: String = row.try_get("event_type")?;
-    let RawJson(context) = row.try_get("context")?;
-    let RawJson(schedule) = row.try_get("schedule")?;
-    let raw = format!(r#"{{"event_type":"{event_type}","context":{context},"schedule":{schedule}}}"#);
-    let event = event(event_id, &event_type, context, schedule);
-    Ok(OutboxRow { event_id, use_time_of_sending: row.try_get("refused_before")?, event, raw })
+fn outbox_row(row: &Row) -> Result<OutboxRow, StoreError> {
+    let event_id = EventId(field(row, "event_id")?);
+    let event_type: &str = field(row, "event_type")?;
+    let RawJson(context) = field(row, "context")?;
+    let RawJson(schedule) = field(row, "schedule")?;
+    let event = event(event_id, event_type, context, schedule).map_err(|error| Unrenderable {
+        error,
+        raw: format!(r#"{{"event_type":"{event_type}","context":{context},"schedule":{schedule}}}"#),
+    });
+    Ok(OutboxRow { event_id, use_time_of_sending: field(row, "refused_before")?, event })
 }
 
 fn event(id: EventId, event_type: &str, context: &str, schedule: &str) -> Result<AuditEvent, BoxError> {

@@ -9,10 +9,12 @@ use async_trait::async_trait;
 use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
 use crate::domain::schedule::Schedule;
 use crate::domain::time::Timestamp;
+use crate::error::BoxError;
 use crate::ports::audit_log::{AuditLog, LogEvent, PutError};
 use crate::ports::clock::Clock;
 use crate::ports::outbox::{
     AuditBacklog, AuditOutbox, DeliveryCounts, DeliveryOutcome, EventSender, OutboxRow, Selection,
+    Unrenderable,
 };
 use crate::ports::store_error::StoreError;
 
@@ -66,19 +68,16 @@ impl AuditOutbox for MemoryOutbox {
                 .cloned()
                 .collect()
         };
-        let event = |row: &Row| match &row.schedule {
-            Some(schedule) => {
-                AuditEvent::of(row.id, row.event_type, row.context.clone(), schedule).map_err(Into::into)
-            }
-            None => Err("missing field `id`".into()),
+        let event = |row: &Row| -> Result<AuditEvent, BoxError> {
+            let schedule = row.schedule.as_ref().ok_or("missing field `id`")?;
+            Ok(AuditEvent::of(row.id, row.event_type, row.context.clone(), schedule)?)
         };
         let out = held
             .iter()
             .map(|row| OutboxRow {
                 event_id: row.id,
                 use_time_of_sending: row.refused,
-                event: event(row),
-                raw: format!("{:?}", row.context),
+                event: event(row).map_err(|error| Unrenderable { error, raw: format!("{:?}", row.context) }),
             })
             .collect();
         let outcomes = sender.send(out, deadline).await;
