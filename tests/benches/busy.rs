@@ -2,17 +2,20 @@
 //! its event is delivered. The second figure may be compared with functions of an older release.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::api::Api;
 use harness::cloudwatch::CloudWatch;
 use harness::database::Database;
+use harness::http::send;
 use harness::lambda::{Function, Launch};
 use harness::settings;
+use hyper::Method;
 use hyper::body::Bytes;
 use serde_json::json;
 
-use crate::instances::{create, create_schedule};
+use crate::flush::PUT_HEADERS;
+use crate::instances::{LIMIT, create, create_schedule};
 use crate::series::{in_turn, median};
 use crate::server_cpu::Server;
 use crate::table::{Figure, Table};
@@ -35,17 +38,26 @@ pub async fn measure(table: &mut Table) {
 
 async fn environment(table: &mut Table) {
     let service = Service::start(None).await;
-    let (mut answered, mut free) = (Vec::new(), Vec::new());
+    let (mut answered, mut free, mut least) = (Vec::new(), Vec::new(), Vec::new());
     // The first half warms up.
     for create in 0..2 * WATCHED {
         let (response_after, done_after) = service.create().await;
+        let put = service.put_by_hand().await;
         if create >= WATCHED {
             answered.push(response_after);
             free.push(done_after);
+            least.push(response_after + put);
         }
     }
     let what = "create, until the environment is free again, delivery included";
     table.compare(what, &free, ("until its answer", &answered), Some(1.4));
+    let what = "the same, beside what CloudWatch Logs takes";
+    table.compare(
+        what,
+        &free,
+        ("until its answer, and the same PutLogEvents by a bare client", &least),
+        Some(1.4),
+    );
 }
 
 async fn server(table: &mut Table) {
@@ -73,7 +85,7 @@ async fn server(table: &mut Table) {
 /// One environment, with a database and a CloudWatch Logs of its own.
 struct Service {
     api: Api,
-    _cloudwatch: CloudWatch,
+    cloudwatch: CloudWatch,
     function: Function,
     event: Bytes,
 }
@@ -98,11 +110,27 @@ impl Service {
         };
         api.flag(FLAG, "production").await;
         let event = Bytes::from(create_event(&api.admin()).event().to_string());
-        Self { api, _cloudwatch: cloudwatch, function, event }
+        Self { api, cloudwatch, function, event }
     }
 
     async fn create(&self) -> (Duration, Duration) {
         create(&self.function, self.event.clone()).await
+    }
+
+    /// How long the stand-in takes to accept an event from a client that does nothing else.
+    async fn put_by_hand(&self) -> Duration {
+        let stored = self.cloudwatch.stored();
+        let last = stored.last().expect("an event was delivered");
+        let events = [json!({"timestamp": last.timestamp, "message": &*last.message})];
+        let group = self.api.group.name();
+        let body = json!({"logGroupName": group, "logStreamName": "create-schedule", "logEvents": events})
+            .to_string();
+        let begun = Instant::now();
+        let answer = send(Method::POST, &self.cloudwatch.endpoint(), &PUT_HEADERS, body, LIMIT).await;
+        let took = begun.elapsed();
+        let answer = answer.unwrap_or_else(|error| panic!("{error}"));
+        assert!(answer.status.is_success(), "{}", answer.text());
+        took
     }
 
     /// What the server takes for a create, as the mean of a round that begins with empty tables.

@@ -24,6 +24,14 @@ const MAX_EVENTS: usize = 10_000;
 const MAX_BYTES: usize = 1_048_576;
 const EVENT_OVERHEAD: usize = 26;
 
+/// Of a call by hand.
+pub const PUT_HEADERS: [(&str, &str); 3] = [
+    ("content-type", "application/x-amz-json-1.1"),
+    ("x-amz-target", "Logs_20140328.PutLogEvents"),
+    // The stand-in wants a signature, and does not check it.
+    ("authorization", "AWS4-HMAC-SHA256 Credential=bench"),
+];
+
 /// Measures both, in turn.
 pub async fn measure(table: &mut Table) {
     let cloudwatch = CloudWatch::start().await;
@@ -90,18 +98,12 @@ async fn sweep(client: &Client, processor: &Function) -> Duration {
 
 async fn by_hand(client: &Client, endpoint: &str, bodies: &[Bytes]) -> Duration {
     fill(client).await;
-    let headers = [
-        ("content-type", "application/x-amz-json-1.1"),
-        ("x-amz-target", "Logs_20140328.PutLogEvents"),
-        // The stand-in wants a signature, and does not check it.
-        ("authorization", "AWS4-HMAC-SHA256 Credential=bench"),
-    ];
     let begun = Instant::now();
     let sql =
         "select event_id, event_type, context, schedule from audit_outbox order by written_at, event_id";
     let rows = client.query_typed(sql, &[]).await.expect("the events");
     for body in bodies {
-        let answer = send(Method::POST, endpoint, &headers, body.clone(), LIMIT).await;
+        let answer = send(Method::POST, endpoint, &PUT_HEADERS, body.clone(), LIMIT).await;
         let answer = answer.unwrap_or_else(|error| panic!("{error}"));
         assert!(answer.status.is_success(), "{}", answer.text());
     }

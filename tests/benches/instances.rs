@@ -9,7 +9,7 @@ use harness::api::Api;
 use harness::lambda::{End, Function, Launch};
 use hyper::body::Bytes;
 
-const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// How many there are.
 pub const INSTANCES: usize = 8;

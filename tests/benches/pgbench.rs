@@ -12,9 +12,12 @@ use tokio::process::Command;
 
 use crate::statements::CREATE;
 
-/// How the service sends its statements: unnamed, so that the server parses and plans each one. `prepared` is for named
-/// statements, which it parses once for each connection; PgBouncer passes them on since 1.21.
-const PROTOCOL: &str = "extended";
+/// How a statement is sent: parsed and planned each time, or once for each connection.
+#[derive(Debug, Clone, Copy)]
+pub enum Protocol {
+    Extended,
+    Prepared,
+}
 
 /// What the statement's parameters are, one after the other.
 const PARAMETERS: [&str; 13] = [
@@ -66,7 +69,7 @@ impl Pgbench {
     }
 
     /// As many clients as told, at full speed.
-    pub async fn run(&self, url: &str, clients: usize, length: Duration) -> Run {
+    pub async fn run(&self, url: &str, protocol: Protocol, clients: usize, length: Duration) -> Run {
         let now = clock::now();
         let variables = [
             format!("flag={}", self.flag),
@@ -77,7 +80,11 @@ impl Pgbench {
             format!("number={}", now.timestamp_millis() % 100_000_000_000 + 100_000_000_000),
         ];
         let mut command = Command::new(&self.program);
-        command.args(["--no-vacuum", "--protocol", PROTOCOL, "--jobs", "2", "--file", "create.sql"]);
+        let protocol = match protocol {
+            Protocol::Extended => "extended",
+            Protocol::Prepared => "prepared",
+        };
+        command.args(["--no-vacuum", "--protocol", protocol, "--jobs", "2", "--file", "create.sql"]);
         command.args(["--client", &clients.to_string(), "--time", &length.as_secs().to_string()]);
         command.args(variables.iter().flat_map(|variable| ["--define", variable]));
         command.arg(url).current_dir(self.scratch.path()).kill_on_drop(true);

@@ -1,12 +1,15 @@
 //! The service's own statements with the parameters that it gives them, for a bare client to send; and a page as columns.
 
+use std::collections::HashMap;
 use std::hint::black_box;
+use std::sync::Mutex;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::join;
 use harness::api::Api;
 use serde_json::Value;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, NoTls, Row};
+use tokio_postgres::{Client, NoTls, Row, Statement};
 use uuid::Uuid;
 
 pub const CREATE: &str = include_str!("../../shared/src/adapters/postgres/sql/create_schedule.sql");
@@ -33,6 +36,8 @@ const COLUMNS: &str = "-- columns of a page
 /// A bare `tokio-postgres` client on this thread, as the role and with the limits of the service.
 pub struct Bare {
     client: Client,
+    /// As the service does, which prepares a statement the first time for the next time.
+    prepared: Mutex<HashMap<&'static str, Statement>>,
     /// What the service knew of a request, as it stands in the outbox.
     context: Value,
 }
@@ -42,12 +47,13 @@ impl Bare {
     pub async fn connect(api: &Api) -> Self {
         let client = connect(&api.database.url()).await;
         let row = client.query_one("select context from audit_outbox limit 1", &[]).await.expect("an event");
-        Self { client, context: row.get(0) }
+        Self { client, prepared: Mutex::default(), context: row.get(0) }
     }
 
     /// The same on a new connection.
     pub async fn again(&self, api: &Api) -> Self {
-        Self { client: connect(&api.database.url()).await, context: self.context.clone() }
+        let client = connect(&api.database.url()).await;
+        Self { client, prepared: Mutex::default(), context: self.context.clone() }
     }
 
     /// `create_schedule.sql`.
@@ -70,14 +76,14 @@ impl Bare {
             (&self.context, Type::JSONB),
             (&false, Type::BOOL),
         ];
-        self.client.query_typed(CREATE, &params).await.expect("a create")
+        self.run(CREATE, &params).await
     }
 
     /// The first page as columns, every one of which is read; gives the number of schedules.
     pub async fn list(&self, flag: &str, limit: i64) -> usize {
         let params: [(&(dyn ToSql + Sync), Type); 3] =
             [(&flag, Type::TEXT), (&"production", Type::TEXT), (&(limit + 1), Type::INT8)];
-        let rows = self.client.query_typed(COLUMNS, &params).await.expect("a page");
+        let rows = self.run(COLUMNS, &params).await;
         rows.iter().map(read).count()
     }
 
@@ -93,7 +99,22 @@ impl Bare {
             (&self.context, Type::JSONB),
             (&false, Type::BOOL),
         ];
-        self.client.query_typed(CANCEL, &params).await.expect("a cancel")
+        self.run(CANCEL, &params).await
+    }
+}
+
+impl Bare {
+    async fn run(&self, sql: &'static str, params: &[(&(dyn ToSql + Sync), Type)]) -> Vec<Row> {
+        let known = self.prepared.lock().expect("no panic before").get(sql).cloned();
+        if let Some(statement) = known {
+            let params: Vec<_> = params.iter().map(|(value, _)| *value).collect();
+            return self.client.query(&statement, &params).await.expect("the statement");
+        }
+        let types: Vec<Type> = params.iter().map(|(_, of_type)| of_type.clone()).collect();
+        let (rows, statement) =
+            join(self.client.query_typed(sql, params), self.client.prepare_typed(sql, &types)).await;
+        self.prepared.lock().expect("no panic before").insert(sql, statement.expect("it is prepared"));
+        rows.expect("the statement")
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 
 use crate::inside;
 use crate::instances::{self, INSTANCES};
-use crate::pgbench::Pgbench;
+use crate::pgbench::{Pgbench, Protocol};
 use crate::series::{in_turn, median};
 use crate::table::{Figure, Goal, Table};
 use crate::warm::create_event;
@@ -27,7 +27,12 @@ const FLAG: &str = "bench";
 pub async fn measure(table: &mut Table) {
     let database = Database::migrated().await;
     let url = database.url();
-    compare(table, "", database, &url, 0.6).await;
+    let how = How { words: "", prepare: "on", protocol: Protocol::Extended, goal: Some(0.6) };
+    compare(table, how, database, &url).await;
+    let database = Database::migrated().await;
+    let url = database.url();
+    let how = How { words: " (named)", protocol: Protocol::Prepared, goal: None, ..how };
+    compare(table, how, database, &url).await;
 }
 
 /// Measures it through PgBouncer in transaction mode, with a server connection for each instance.
@@ -35,13 +40,27 @@ pub async fn measure_pooled(table: &mut Table) {
     let database = Database::migrated().await;
     let pooler = PgBouncer::before(&database.url(), INSTANCES).await;
     let pooler = pooler.unwrap_or_else(|error| panic!("{error}"));
-    compare(table, " through PgBouncer", database, &pooler.url(), 0.5).await;
+    let how =
+        How { words: " through PgBouncer", prepare: "off", protocol: Protocol::Extended, goal: Some(0.5) };
+    compare(table, how, database, &pooler.url()).await;
 }
 
-async fn compare(table: &mut Table, how: &str, database: Database, url: &str, goal: f64) {
+/// What is compared with what.
+#[derive(Clone, Copy)]
+struct How {
+    words: &'static str,
+    /// `DATABASE_PREPARE` of the service.
+    prepare: &'static str,
+    /// How pgbench sends the statement.
+    protocol: Protocol,
+    goal: Option<f64>,
+}
+
+async fn compare(table: &mut Table, how: How, database: Database, url: &str) {
     let cloudwatch = CloudWatch::start().await;
     let setup = Api::with().database(database).cloudwatch(&cloudwatch);
-    let api = setup.env_everywhere("DATABASE_URL", Some(url)).start().await;
+    let setup = setup.env_everywhere("DATABASE_URL", Some(url));
+    let api = setup.env_everywhere("DATABASE_PREPARE", Some(how.prepare)).start().await;
     api.flag(FLAG, "production").await;
     let client = api.database.connect().await;
     inside::create(&api).await;
@@ -57,7 +76,7 @@ async fn compare(table: &mut Table, how: &str, database: Database, url: &str, go
         },
         async || {
             empty(&client).await;
-            let run = pgbench.run(url, INSTANCES, ROUND).await;
+            let run = pgbench.run(url, how.protocol, INSTANCES, ROUND).await;
             assert_eq!(count(&client, "audit_outbox").await, run.done, "each has stored its event");
             run.each
         },
@@ -65,10 +84,16 @@ async fn compare(table: &mut Table, how: &str, database: Database, url: &str, go
     .await;
     cloudwatch.assert_all_legal();
 
-    let what = format!("creates from {INSTANCES} instances{how}, delivery included");
+    let what = format!("creates from {INSTANCES} instances{}, delivery included", how.words);
     let figure = |series: &[Duration]| Figure::throughput("creates", median(series));
-    let floor = (figure(&floor), "the statement alone by pgbench");
-    table.add(&what, figure(&measured), Some(floor), Some(Goal::AtLeastTimes(goal)));
+    let floor = (
+        figure(&floor),
+        match how.protocol {
+            Protocol::Extended => "the statement alone by pgbench",
+            Protocol::Prepared => "the statement alone by pgbench, prepared",
+        },
+    );
+    table.add(&what, figure(&measured), Some(floor), how.goal.map(Goal::AtLeastTimes));
 }
 
 /// Creates for a while: the time of the round by the number of creates.

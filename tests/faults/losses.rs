@@ -302,15 +302,19 @@ async fn whatever_happens_to_what_a_connection_has_prepared_a_create_has_one_eff
     let mut made = 0;
     // The first time on a connection, the statement is prepared for the next time.
     for act in [Act::CutBefore, Act::CutDuring, Act::LoseAnswer, Act::Terminate] {
-        api.database.terminate_connections().await;
         interceptor.begin(vec![Rule { label: PREPARE.to_owned(), occurrence: 1, act }]);
+        let function = api.another("create-schedule").await;
+        let event = create_request("a", "", &turn_on()).bearer(&token).event();
         for _ in 0..3 {
-            let created = api.create(&token, "a", "", &turn_on()).await;
+            let created = Response::of(function.invoke(&event).await);
             assert_eq!(created.status, 201, "{act:?}: {created:?}");
+            function.settled(LIMIT).await;
             made += 1;
         }
         assert_eq!(interceptor.fired().len(), 1, "{act:?}");
     }
+    assert_eq!(api.create(&token, "a", "", &turn_on()).await.status, 201);
+    made += 1;
     // The server has forgotten it, as after a `discard all`.
     api.settle().await;
     let forgotten = Rule { label: "create_schedule".to_owned(), occurrence: 1, act: Act::Forget };

@@ -1,6 +1,6 @@
 //! The outcomes of a batch in columns, as the statement that stores them needs them.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
@@ -8,12 +8,20 @@ use uuid::Uuid;
 use super::rows::field;
 use super::session::Param;
 use crate::domain::apply::{DueFlag, DueSchedule, Failure, Outcome, decide};
-use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType};
-use crate::domain::flag::FlagId;
+use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType, FlagChange};
+use crate::domain::flag::{FlagId, FlagState};
 use crate::domain::schedule::{Schedule, ScheduleId, Status};
 use crate::domain::time::Timestamp;
 use crate::ports::due::Ended;
 use crate::ports::store_error::StoreError;
+
+/// One member of a context.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Facts {
+    Change(FlagChange),
+    State(FlagState),
+}
 
 #[derive(Default)]
 pub(super) struct OutcomeColumns {
@@ -26,7 +34,7 @@ pub(super) struct OutcomeColumns {
     error_codes: Vec<Option<&'static str>>,
     error_messages: Vec<Option<String>>,
     /// What the events say besides the row, as members of their context.
-    facts: Vec<Json<Value>>,
+    facts: Vec<Json<Facts>>,
     /// The same outcomes, for the report.
     pub(super) ended: Vec<Ended>,
 }
@@ -61,8 +69,8 @@ impl OutcomeColumns {
         let event_id = EventId::new();
         let id = due.id;
         let (status, error, facts) = match &outcome {
-            Outcome::Applied(change) => (Status::Applied, None, json!({ "change": change })),
-            Outcome::Failed(failure, state) => (Status::Failed, Some(failure), json!({ "state": state })),
+            Outcome::Applied(change) => (Status::Applied, None, Facts::Change(*change)),
+            Outcome::Failed(failure, state) => (Status::Failed, Some(failure), Facts::State(*state)),
         };
         let lateness = now.since(due.scheduled_at).to_std().unwrap_or_default();
         self.schedule_ids.push(id.0);
