@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness::api::list_request;
+use harness::api::{find_request, list_request};
 use harness::gateway::Response;
 use serde_json::{Value, json};
 
@@ -98,6 +98,9 @@ pub async fn pages(world: &Adopted, flag: &str, rows: &[Row]) -> Vec<String> {
                 }
             };
             for schedule in page.json["schedules"].as_array().into_iter().flatten() {
+                if status.is_empty() {
+                    found.extend(alone(world, flag, schedule).await);
+                }
                 match wanted.remove(schedule["id"].as_str().unwrap_or_default()) {
                     Some(row) => found.extend(differences(row, schedule)),
                     None => {
@@ -115,6 +118,15 @@ pub async fn pages(world: &Adopted, flag: &str, rows: &[Row]) -> Vec<String> {
         }
     }
     found
+}
+
+/// A page is read as columns, a single schedule as a document: whether both say the same.
+async fn alone(world: &Adopted, flag: &str, listed: &Value) -> Option<String> {
+    let id = listed["id"].as_str().unwrap_or_default();
+    let request = find_request(flag, id, "").bearer(&world.token);
+    let alone = world.api.send(&request).await;
+    (alone.json != *listed)
+        .then(|| format!("{id} is {} alone, and {} on a page", brief(&alone.json), brief(listed)))
 }
 
 /// One page, also where the answer is not as the API's description says.

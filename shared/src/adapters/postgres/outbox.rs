@@ -183,18 +183,17 @@ impl<'a> Settlement<'a> {
 
     /// The parameters of `delete_events`, unless there is nothing to delete.
     fn deletions(&self) -> Option<[Param<'_>; 1]> {
-        (!self.delivered.is_empty()).then(|| [(&self.delivered as _, Type::UUID_ARRAY)])
+        (!self.delivered.is_empty()).then_some([(&self.delivered as _, Type::UUID_ARRAY)])
     }
 
     /// The parameters of `mark_events`, unless there is nothing to mark.
     fn marks(&self) -> Option<[Param<'_>; 3]> {
-        (!(self.refused.is_empty() && self.dead.is_empty())).then(|| {
-            [
-                (&self.refused as _, Type::UUID_ARRAY),
-                (&self.dead as _, Type::UUID_ARRAY),
-                (&self.reasons as _, Type::TEXT_ARRAY),
-            ]
-        })
+        let is_needed = !(self.refused.is_empty() && self.dead.is_empty());
+        is_needed.then_some([
+            (&self.refused as _, Type::UUID_ARRAY),
+            (&self.dead as _, Type::UUID_ARRAY),
+            (&self.reasons as _, Type::TEXT_ARRAY),
+        ])
     }
 }
 
