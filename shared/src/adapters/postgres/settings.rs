@@ -116,3 +116,42 @@ fn is_local(host: &Host) -> bool {
         Host::Unix(_) => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepares(host: &str, setting: Option<&str>) -> Result<bool, SettingError> {
+        let lookup = |name: &str| match name {
+            "DATABASE_URL" => Some(format!("postgres://service:secret@{host}/flags")),
+            "DATABASE_PREPARE" => setting.map(str::to_owned),
+            _ => None,
+        };
+        DatabaseSettings::read(&lookup).map(|settings| settings.may_prepare)
+    }
+
+    #[test]
+    fn statements_are_named_by_default_where_there_can_be_no_pooler() {
+        for (host, expected) in [
+            ("flags.abc123.eu-central-1.rds.amazonaws.com", true),
+            ("Flags.cluster-abc123.eu-central-1.RDS.amazonaws.com", true),
+            ("flags.abc123.cn-north-1.rds.amazonaws.com.cn", true),
+            ("a.abc123.eu-central-1.rds.amazonaws.com,b.abc123.eu-central-1.rds.amazonaws.com", true),
+            ("flags.proxy-abc123.eu-central-1.rds.amazonaws.com", false),
+            ("reads.endpoint.proxy-abc123.eu-central-1.rds.amazonaws.com", false),
+            ("a.abc123.eu-central-1.rds.amazonaws.com,pgbouncer.internal", false),
+            ("rds.amazonaws.com.example.test", false),
+            ("localhost", false),
+            ("%2Fvar%2Frun%2Fpostgresql", false),
+        ] {
+            for setting in [None, Some("auto"), Some("")] {
+                assert_eq!(prepares(host, setting).unwrap(), expected, "{host} {setting:?}");
+            }
+            assert!(prepares(host, Some("on")).unwrap());
+            assert!(!prepares(host, Some("off")).unwrap());
+        }
+        let error =
+            prepares("localhost", Some("yes")).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("DATABASE_PREPARE"), "{error}");
+    }
+}
