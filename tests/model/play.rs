@@ -190,7 +190,9 @@ impl<'a> Play<'a> {
             futures_util::future::join_all((0..ticks.processors).map(|processor| world.tick(processor)));
         let (reports, (), answer, deleted) = tokio::join!(ticking, killing, cancelling, deleting);
         // Nothing becomes due during ticks, so one that saw nothing more is enough.
-        if !reports.iter().flatten().any(|report| report.still_due == Some(0)) {
+        let finished = reports.iter().flatten().any(|report| report.still_due == Some(0));
+        if !finished {
+            // They were killed, or left what a cancel held at the moment.
             world.finish().await;
         }
         world.log.set(Mode::Takes);
@@ -214,7 +216,7 @@ impl<'a> Play<'a> {
             self.model.delete_during_ticks(flag);
         }
         let ended = self.model.tick();
-        if ticks.kills.is_empty() && deleted.is_none() {
+        if ticks.kills.is_empty() && deleted.is_none() && (finished || ticks.cancelled.is_none()) {
             let reported: u64 = reports.iter().flatten().map(|report| report.applied + report.failed()).sum();
             if reports.iter().any(Result::is_err) || usize::try_from(reported) != Ok(ended) {
                 self.trouble.push(format!("{ended} schedules ended, but the ticks report {reports:?}"));
