@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::trail_world::{FLAG, World, turn_on_in, wait_until_due};
-use crate::support::text;
+use crate::support::{LIMIT, text};
 
 /// The findings without the counts.
 fn found(result: &Value) -> Value {
@@ -75,9 +75,9 @@ async fn a_cancellation_that_nobody_asked_the_service_for_is_missing() {
     assert_eq!(result["missing"][0]["flag_key"], FLAG, "{result:#}");
     assert_eq!(result["missing_count"], 1, "{result:#}");
     assert_eq!((&result["unknown"], &result["different"]), (&json!([]), &json!([])), "{result:#}");
-    let metrics = world.api.function("verify-trail").await.logs();
-    let metrics = metrics.iter().find(|line| line.contains("CloudWatchMetrics")).expect("a line of metrics");
-    let metrics: Value = serde_json::from_str(metrics).unwrap();
+    let function = world.api.function("verify-trail").await;
+    let metrics = function.wait_for_log(|line| line.contains("CloudWatchMetrics"), LIMIT).await;
+    let metrics: Value = serde_json::from_str(&metrics).unwrap();
     assert_eq!((&metrics["TrailMissing"], &metrics["TrailComplete"]), (&json!(1), &json!(1)), "{metrics:#}");
 }
 

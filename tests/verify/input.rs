@@ -7,7 +7,7 @@ use harness::lambda::{Launch, Outcome};
 use serde_json::{Value, json};
 
 use super::trail_world::{World, assert_no_findings, turn_on_in};
-use crate::support::in_seconds;
+use crate::support::{LIMIT, in_seconds};
 
 #[tokio::test]
 async fn bad_input_is_refused_with_its_reason() {
@@ -87,11 +87,11 @@ async fn a_log_that_may_not_be_read_fails_the_run() {
 
     assert_eq!(error.error_type, "TrailUnreadable", "{error:?}");
     assert!(error.message.contains("AccessDenied"), "{error:?}");
-    let logs = world.api.function("verify-trail").await.logs();
-    assert!(logs.iter().any(|line| line.contains(r#""TrailComplete":0"#)), "{logs:#?}");
+    let function = world.api.function("verify-trail").await;
+    function.wait_for_log(|line| line.contains(r#""TrailComplete":0"#), LIMIT).await;
     // By the name that the runbook has.
     let is_told = |line: &str| line.contains(r#""level":"ERROR""#) && line.contains("TrailUnreadable");
-    world.api.function("verify-trail").await.wait_for_log(is_told, Duration::from_secs(10)).await;
+    function.wait_for_log(is_told, LIMIT).await;
 }
 
 #[tokio::test]
