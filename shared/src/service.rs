@@ -77,7 +77,7 @@ impl ScheduleService {
         match stored.route {
             EventRoute::Outbox => {
                 // What cannot be completed from memory cannot be from its row: the sweep finds out, and says so.
-                let _ = event.complete(&stored.schedule).map(|event| self.audit.enqueue_stored_event(&event));
+                let _ = event.complete(&stored.schedule).map(|event| self.audit.enqueue_stored_event(event));
             }
             EventRoute::Direct(event) => self.audit.enqueue_direct_events(vec![*event]),
         }

@@ -26,6 +26,15 @@ fn patient(setup: Setup) -> Setup {
     setup.launch("create-schedule", |launch| launch.timeout(LIMIT * 20))
 }
 
+/// A service whose first create has been answered, and whose event CloudWatch Logs has not answered yet.
+async fn in_delivery() -> (CloudWatch, Api) {
+    let (cloudwatch, api) = trail::start_with(patient).await;
+    cloudwatch.slow_down(std::time::Duration::from_millis(500));
+    create(&api).await;
+    cloudwatch.wait_for_puts(held).await;
+    (cloudwatch, api)
+}
+
 /// A create is as good as ever: its event arrives with its own delivery, without a sweep.
 async fn the_next_create_is_normal(cloudwatch: &CloudWatch, api: &Api) {
     let created = create(api).await;
@@ -247,11 +256,7 @@ async fn a_handler_that_fails_after_its_commit_costs_neither_its_event_nor_the_n
 
 #[tokio::test]
 async fn a_database_connection_that_ends_during_a_delivery_makes_no_copy_and_the_next_create_is_normal() {
-    let (cloudwatch, api) = trail::start_with(patient).await;
-    cloudwatch.slow_down(std::time::Duration::from_millis(500));
-
-    create(&api).await;
-    cloudwatch.wait_for_puts(held).await;
+    let (cloudwatch, api) = in_delivery().await;
     api.database.terminate_connections().await;
 
     assert_eq!(end(&api, "create-schedule").await, End::Idle);
@@ -264,11 +269,7 @@ async fn a_database_connection_that_ends_during_a_delivery_makes_no_copy_and_the
 
 #[tokio::test]
 async fn a_delivery_whose_row_cannot_be_deleted_makes_one_copy() {
-    let (cloudwatch, api) = trail::start_with(patient).await;
-    cloudwatch.slow_down(std::time::Duration::from_millis(500));
-
-    create(&api).await;
-    cloudwatch.wait_for_puts(held).await;
+    let (cloudwatch, api) = in_delivery().await;
     // The call is answered, but what it delivered cannot be written down.
     let client = api.database.connect().await;
     let refuse =

@@ -51,7 +51,7 @@ async fn environment(table: &mut Table) {
     }
     let what = "create, until the environment is free again, delivery included";
     table.compare(what, &free, ("until its answer", &answered), Some(1.4));
-    let what = "the same, beside what CloudWatch Logs takes";
+    let what = "the same, with the time of CloudWatch Logs in the floor";
     table.compare(
         what,
         &free,

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
+use super::AuditTrail;
 use super::batch::{EVENT_OVERHEAD, MAX_BYTES, batches, weight};
 use super::render::log_event;
 use super::send_state::{Outgoing, Rejection, SendState, SendStats, storable_reason};
-use super::{AuditTrail, DirectEvent, StoredEvent};
 use crate::domain::audit_event::EventId;
 use crate::error::chain;
 use crate::ports::audit_log::{LogEvent, PutError};
@@ -90,25 +90,17 @@ impl<'a> Sender<'a> {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Sends events without an outbox row, and returns the outcome of each.
-    pub(super) async fn send_direct(&self, events: &[DirectEvent], until: Instant) -> Vec<DeliveryOutcome> {
-        let mut outcomes = vec![DeliveryOutcome::Kept; events.len()];
-        let outgoing = |(index, direct): (usize, &DirectEvent)| {
-            let DirectEvent { event_id, use_time_of_sending, .. } = *direct;
-            (Outgoing { index, event_id, use_time_of_sending }, direct.event.clone())
+    /// Sends events from memory, and returns the outcome of each. With each, whether its timestamp was rejected before.
+    pub(super) async fn send_queued(
+        &self,
+        events: impl Iterator<Item = (EventId, bool, LogEvent)>,
+        until: Instant,
+    ) -> Vec<DeliveryOutcome> {
+        let outgoing = |(index, (event_id, use_time_of_sending, event))| {
+            (Outgoing { index, event_id, use_time_of_sending }, event)
         };
-        let events = events.iter().enumerate().map(outgoing).collect();
-        self.send_all(events, &mut outcomes, until).await;
-        outcomes
-    }
-
-    /// Sends events whose outbox rows are not locked, and returns the outcome of each.
-    pub(super) async fn send_stored(&self, events: Vec<StoredEvent>, until: Instant) -> Vec<DeliveryOutcome> {
+        let events: Vec<_> = events.enumerate().map(outgoing).collect();
         let mut outcomes = vec![DeliveryOutcome::Kept; events.len()];
-        let outgoing = |(index, stored): (usize, StoredEvent)| {
-            (Outgoing { index, event_id: stored.event_id, use_time_of_sending: false }, stored.event)
-        };
-        let events = events.into_iter().enumerate().map(outgoing).collect();
         self.send_all(events, &mut outcomes, until).await;
         outcomes
     }

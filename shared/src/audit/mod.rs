@@ -43,11 +43,10 @@ struct Queue {
     direct: VecDeque<DirectEvent>,
 }
 
-/// An event with an outbox row, rendered.
+/// An event with an outbox row, not rendered yet: the caller still waits for the response.
 #[derive(Debug, Clone)]
 struct StoredEvent {
-    event_id: EventId,
-    event: LogEvent,
+    event: AuditEvent,
     queued_at: Timestamp,
 }
 
@@ -85,9 +84,8 @@ impl AuditTrail {
     }
 
     /// Queues an event that is in the outbox for the next flush.
-    pub fn enqueue_stored_event(&self, event: &AuditEvent) {
-        let stored =
-            StoredEvent { event_id: event.event_id, event: log_event(event), queued_at: self.clock.now() };
+    pub fn enqueue_stored_event(&self, event: AuditEvent) {
+        let stored = StoredEvent { event, queued_at: self.clock.now() };
         let mut queue = self.queue();
         queue.stored.push_back(stored);
         if queue.stored.len() > MAX_STORED {

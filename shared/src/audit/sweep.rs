@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::delivery::Sender;
+use super::render::log_event;
 use super::{AuditTrail, DirectEvent, StoredEvent};
 use crate::domain::audit_event::EventId;
 use crate::error::chain;
@@ -91,10 +92,11 @@ impl AuditTrail {
         if stored.is_empty() {
             return DeliveryCounts::default();
         }
-        let ids: Vec<EventId> = stored.iter().map(|event| event.event_id).collect();
+        let ids: Vec<EventId> = stored.iter().map(|stored| stored.event.event_id).collect();
         let left = deadline.saturating_duration_since(Instant::now());
         let until = deadline - SETTLE_RESERVE.min(left / 4);
-        let outcomes = Sender::new(self).send_stored(stored, until).await;
+        let events = stored.iter().map(|StoredEvent { event, .. }| (event.event_id, false, log_event(event)));
+        let outcomes = Sender::new(self).send_queued(events, until).await;
         let counts = DeliveryCounts::of(&outcomes);
         let outcomes: Vec<_> =
             ids.into_iter().zip(outcomes).filter(|(_, outcome)| *outcome != DeliveryOutcome::Kept).collect();
@@ -123,7 +125,9 @@ impl AuditTrail {
             let now = Instant::now();
             later.events.extend(batch.events.extract_if(.., |direct| direct.not_before > Some(now)));
             let sender = Sender::new(self);
-            let outcomes = sender.send_direct(&batch.events, deadline).await;
+            let events = batch.events.iter();
+            let events = events.map(|it| (it.event_id, it.use_time_of_sending, it.event.clone()));
+            let outcomes = sender.send_queued(events, deadline).await;
             for index in sender.unanswered() {
                 batch.events[index].unanswered();
             }

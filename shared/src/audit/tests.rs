@@ -62,7 +62,7 @@ impl Bench {
         let id = row.id;
         if !EventType::OF_PROCESSOR.contains(&event_type) {
             let event = AuditEvent::of(id, event_type, row.context.clone(), &schedule).unwrap();
-            self.trail.enqueue_stored_event(&event);
+            self.trail.enqueue_stored_event(event);
         }
         self.outbox.rows.lock().unwrap().push(row);
         id

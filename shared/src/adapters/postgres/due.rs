@@ -16,7 +16,7 @@ use super::audited_write::{Prepared, Statement, begin, confirm, only};
 use super::connection::{Object, within};
 use super::outcomes::OutcomeColumns;
 use super::query_error::QueryError;
-use super::rows::{duration, field, timestamp, unsigned};
+use super::rows::{duration, field, unsigned};
 use super::session::{Params, Query, Statements};
 use crate::domain::apply::{DueFlag, DueSchedule, StoredJson};
 use crate::domain::flag::{FlagId, FlagState};
@@ -226,7 +226,8 @@ impl BatchRun<'_> {
         if let Some(claim) = &mut self.claim {
             claim.first = flags.first().map(|flag| (flag.id, flag.due[0].id));
         }
-        let now = rows.first().map(|row| timestamp(row, "database_now")).transpose()?.flatten();
+        let now =
+            rows.first().map(|row| field::<Option<Timestamp>>(row, "database_now")).transpose()?.flatten();
         Ok((now.unwrap_or(Timestamp::from_postgres_micros(i64::MIN)), flags_locked))
     }
 }
@@ -234,8 +235,9 @@ impl BatchRun<'_> {
 fn due_schedule(row: &Row) -> Result<DueSchedule, StoreError> {
     Ok(DueSchedule {
         id: ScheduleId(field(row, "id")?),
-        scheduled_at: timestamp(row, "scheduled_at")?.unwrap_or(Timestamp::from_postgres_micros(i64::MIN)),
-        apply_by: timestamp(row, "apply_by")?,
+        scheduled_at: field::<Option<Timestamp>>(row, "scheduled_at")?
+            .unwrap_or(Timestamp::from_postgres_micros(i64::MIN)),
+        apply_by: field::<Option<Timestamp>>(row, "apply_by")?,
         updates: stored_json(field(row, "updates")?),
         expect: stored_json(field(row, "expect")?),
     })

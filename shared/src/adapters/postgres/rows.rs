@@ -16,12 +16,6 @@ pub(super) fn field<'a, T: FromSql<'a>>(row: &'a Row, column: &str) -> Result<T,
     row.try_get(column).map_err(|error| StoreError::Internal(error.into()))
 }
 
-/// `None` for NULL; every other value is readable.
-pub(super) fn timestamp(row: &Row, column: &str) -> Result<Option<Timestamp>, StoreError> {
-    let micros: Option<StoredMicros> = field(row, column)?;
-    Ok(micros.map(|StoredMicros(micros)| Timestamp::from_postgres_micros(micros)))
-}
-
 /// `None` if the statement returned no document.
 pub(super) fn schedule(row: &Row, column: &str) -> Result<Option<Schedule>, StoreError> {
     match row.try_get::<_, Option<Json<Schedule>>>(column) {
@@ -62,18 +56,6 @@ impl<'a> Columns<'a> {
         self.next += 1;
         self.row.try_get(self.next - 1).map_err(|error| StoreError::Internal(error.into()))
     }
-
-    /// As [`timestamp`].
-    pub(super) fn timestamp(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        let micros: Option<StoredMicros> = self.next()?;
-        Ok(micros.map(|StoredMicros(micros)| Timestamp::from_postgres_micros(micros)))
-    }
-
-    /// `None` for NULL; every other value is readable.
-    pub(super) fn updates(&mut self) -> Result<Option<StoredUpdates>, StoreError> {
-        let json: Option<RawJson<'a>> = self.next()?;
-        Ok(json.map(|RawJson(text)| StoredUpdates::parse(text)))
-    }
 }
 
 /// JSON as the server sends it, even if this release cannot parse it: a number may be too large, the nesting too
@@ -96,6 +78,26 @@ impl<'a> FromSql<'a> for StoredMicros {
     }
 
     accepts!(TIMESTAMPTZ);
+}
+
+/// The nearest time that can be shown.
+impl<'a> FromSql<'a> for Timestamp {
+    fn from_sql(of_type: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
+        let StoredMicros(micros) = StoredMicros::from_sql(of_type, raw)?;
+        Ok(Self::from_postgres_micros(micros))
+    }
+
+    accepts!(TIMESTAMPTZ);
+}
+
+/// Every value is readable.
+impl<'a> FromSql<'a> for StoredUpdates {
+    fn from_sql(of_type: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
+        let RawJson(json) = RawJson::from_sql(of_type, raw)?;
+        Ok(Self::parse(json))
+    }
+
+    accepts!(JSON, JSONB);
 }
 
 impl ToSql for StoredMicros {

@@ -6,7 +6,7 @@ use tokio_postgres::types::{Json, Type};
 use super::Postgres;
 use super::audited_write::{AuditedWrite, Statement, WriteResult};
 use super::query_error::QueryError;
-use super::rows::{field, schedule, timestamp};
+use super::rows::{field, schedule};
 use super::session::Params;
 use crate::domain::audit_event::EventDraft;
 use crate::domain::schedule::{Cancellation, IdempotencyKey, NewSchedule, ScheduleId};
@@ -65,7 +65,7 @@ impl ScheduleStore for Postgres {
             };
         }
         if field(&row, "flag_exists")? {
-            let now = timestamp(&row, "database_now")?;
+            let now = field::<Option<Timestamp>>(&row, "database_now")?;
             return Err(ScheduleError::NotInTime { database_now: now.unwrap_or(new.scheduled_at) });
         }
         Err(ScheduleError::NoSuchFlag)
