@@ -66,11 +66,11 @@ async fn what_runs_all_the_time_does_not_read_the_whole_history() {
     let events = one(&client, events).await;
     // Ten flags with a due schedule each, as the processor writes them back.
     let outcomes = "select format(
-            '%L::uuid[], %L::boolean[], %L::integer[], %L::uuid[], %L::uuid[], %L::text[], %L::text[], %L::text[], %L::jsonb[]',
-            array_agg(flag_id), array_agg(true), array_agg(1), array_agg(id), array_agg(gen_random_uuid()),
+            '%L::uuid[], %L::boolean[], %L::integer[], %L::uuid[], %L::tid[], %L::uuid[], %L::text[], %L::text[], %L::text[], %L::jsonb[]',
+            array_agg(flag_id), array_agg(true), array_agg(1), array_agg(id), array_agg(place), array_agg(gen_random_uuid()),
             array_agg('applied'::text), array_agg(null::text), array_agg(null::text), array_agg('{}'::jsonb)
         ) from (
-            select distinct on (flag_id) flag_id, id from feature_flag_schedules
+            select distinct on (flag_id) flag_id, id, ctid as place from feature_flag_schedules
             where status = 'pending' and scheduled_at <= now() order by flag_id limit 10
         ) s";
     let outcomes = one(&client, outcomes).await;
@@ -108,7 +108,7 @@ async fn what_runs_all_the_time_does_not_read_the_whole_history() {
             OF_A_STATUS,
             format!("('production', 'applied', now() - interval '90 days', now(), {first}, 5000)"),
         ),
-        ("record_outcomes", BY_ID, format!("({outcomes}, '{{}}', false)")),
+        ("record_outcomes", "Tid Scan on feature_flag_schedules", format!("({outcomes}, '{{}}', false)")),
         (
             "hold_events",
             "Function Scan on flag_schedules_hold_events",
@@ -209,7 +209,7 @@ async fn deliveries_probe_the_outbox_by_id_whatever_the_statistics_say() {
 }
 
 #[tokio::test]
-async fn a_batch_probes_large_tables_by_id() {
+async fn a_batch_probes_large_tables() {
     let database = Database::migrated().await;
     let client = database.connect().await;
     let fill = "insert into feature_flags (flag_key) select 'flag-' || n from generate_series(1, 50000) n;
@@ -220,14 +220,15 @@ async fn a_batch_probes_large_tables_by_id() {
     let a_batch = |column: &str| {
         format!(
             "select array_agg({column} order by id)::text from (
-                select id, flag_id from feature_flag_schedules order by id limit 100
+                select id, flag_id, ctid as place from feature_flag_schedules order by id limit 100
             ) s"
         )
     };
     let (flags, schedules) = (one(&client, &a_batch("flag_id")).await, one(&client, &a_batch("id")).await);
+    let places = one(&client, &a_batch("place")).await;
     let of_all = |value: &str| format!("array_fill({value}, array[100])");
     let outcomes = [
-        format!("'{flags}', {}, {}, '{schedules}'", of_all("true"), of_all("1")),
+        format!("'{flags}', {}, {}, '{schedules}', '{places}'", of_all("true"), of_all("1")),
         of_all("gen_random_uuid()"),
         of_all("'applied'::text"),
         of_all("null::text"),

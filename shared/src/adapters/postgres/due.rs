@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::Postgres;
 use super::audited_write::{Prepared, Statement, begin, confirm, only};
 use super::connection::{Object, within};
-use super::outcomes::OutcomeColumns;
+use super::outcomes::{OutcomeColumns, Places};
 use super::query_error::QueryError;
 use super::rows::{duration, field, unsigned};
 use super::session::{Params, Query, Statements};
@@ -103,6 +103,14 @@ struct BatchRun<'a> {
     prepared: Option<Prepared<Batch>>,
 }
 
+/// What was found with the due schedules of a batch's flags.
+struct Due {
+    /// The database's clock.
+    now: Timestamp,
+    places: Places,
+    flags_locked: u64,
+}
+
 impl BatchRun<'_> {
     async fn run(&mut self, client: &mut Object) -> Result<(), QueryError> {
         let transaction = begin(client).await?;
@@ -135,9 +143,9 @@ impl BatchRun<'_> {
         let Some((mut flags, mut batch)) = self.claim(transaction).await? else {
             return Ok(Prepared { transaction_id: None, value: Batch::default() });
         };
-        let (now, flags_locked) = self.read_due(transaction, &mut flags).await?;
+        let Due { now, places, flags_locked } = self.read_due(transaction, &mut flags).await?;
         batch.flags_locked += flags_locked;
-        let columns = OutcomeColumns::decided(&flags, now, self.request.reject.as_ref());
+        let columns = OutcomeColumns::decided(&flags, &places, now, self.request.reject.as_ref());
         if columns.ended.is_empty() {
             return Ok(Prepared { transaction_id: None, value: batch });
         }
@@ -200,7 +208,7 @@ impl BatchRun<'_> {
         &mut self,
         transaction: &Transaction<'_>,
         flags: &mut Vec<DueFlag>,
-    ) -> Result<(Timestamp, u64), QueryError> {
+    ) -> Result<Due, QueryError> {
         let ids: Vec<Uuid> = flags.iter().map(|flag| flag.id.0).collect();
         let limit = i64::from(self.request.limit);
         let params = [(&ids as _, Type::UUID_ARRAY), (&PER_FLAG as _, Type::INT8), (&limit as _, Type::INT8)];
@@ -210,12 +218,15 @@ impl BatchRun<'_> {
             self.statements.run(transaction.client(), Query::Named(READ_DUE), &params, &Ok).await?
         };
         let mut due: HashMap<Uuid, Option<Vec<DueSchedule>>> = HashMap::new();
+        let mut places = Places::new();
         for row in &rows {
             let of_flag = due.entry(field(row, "flag_id")?).or_insert_with(|| Some(Vec::new()));
             if !field::<bool>(row, "is_locked_by_us")? {
                 *of_flag = None;
             } else if let Some(of_flag) = of_flag {
-                of_flag.push(due_schedule(row)?);
+                let schedule = due_schedule(row)?;
+                places.insert(schedule.id, field(row, "place")?);
+                of_flag.push(schedule);
             }
         }
         let flags_locked = due.values().filter(|due| due.is_none()).count() as u64;
@@ -228,7 +239,7 @@ impl BatchRun<'_> {
         }
         let now =
             rows.first().map(|row| field::<Option<Timestamp>>(row, "database_now")).transpose()?.flatten();
-        Ok((now.unwrap_or(Timestamp::from_postgres_micros(i64::MIN)), flags_locked))
+        Ok(Due { now: now.unwrap_or(Timestamp::from_postgres_micros(i64::MIN)), places, flags_locked })
     }
 }
 

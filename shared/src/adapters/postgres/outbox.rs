@@ -4,17 +4,16 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::BytesMut;
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Postgres;
 use super::audited_write::begin;
 use super::connection::{Object, within};
 use super::query_error::QueryError;
-use super::rows::{RawJson, duration, field, unsigned};
+use super::rows::{Place, RawJson, duration, field, unsigned};
 use super::session::{Param, Query};
 use crate::domain::audit_event::{AuditEvent, EventId, EventType};
 use crate::error::BoxError;
@@ -195,28 +194,6 @@ impl<'a> Settlement<'a> {
             (&self.reasons as _, Type::TEXT_ARRAY),
         ])
     }
-}
-
-/// Where a row is, as the server says it.
-#[derive(Debug, Clone, Copy)]
-struct Place([u8; 6]);
-
-impl<'a> FromSql<'a> for Place {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
-        Ok(Self(raw.try_into()?))
-    }
-
-    accepts!(TID);
-}
-
-impl ToSql for Place {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
-        out.extend_from_slice(&self.0);
-        Ok(IsNull::No)
-    }
-
-    accepts!(TID);
-    to_sql_checked!();
 }
 
 /// Keeps the session alive; returns only when the connection, and with it the locks, is lost.

@@ -1,11 +1,13 @@
 //! The outcomes of a batch in columns, as the statement that stores them needs them.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
-use super::rows::field;
+use super::rows::{Place, field};
 use super::session::Param;
 use crate::domain::apply::{DueFlag, DueSchedule, Failure, Outcome, decide};
 use crate::domain::audit_event::{AuditEvent, EventContext, EventId, EventType, FlagChange};
@@ -23,12 +25,16 @@ enum Facts {
     State(FlagState),
 }
 
+/// Where the due schedules of a batch are, which stay there as long as its transaction holds their locks.
+pub(super) type Places = HashMap<ScheduleId, Place>;
+
 #[derive(Default)]
 pub(super) struct OutcomeColumns {
     flag_ids: Vec<Uuid>,
     enabled: Vec<bool>,
     rollout_percentages: Vec<i32>,
     schedule_ids: Vec<Uuid>,
+    places: Vec<Option<Place>>,
     event_ids: Vec<Uuid>,
     statuses: Vec<&'static str>,
     error_codes: Vec<Option<&'static str>>,
@@ -41,7 +47,12 @@ pub(super) struct OutcomeColumns {
 
 impl OutcomeColumns {
     /// Decides these flags' outcomes; the schedule in `reject` fails in any case.
-    pub(super) fn decided(flags: &[DueFlag], now: Timestamp, reject: Option<&(ScheduleId, String)>) -> Self {
+    pub(super) fn decided(
+        flags: &[DueFlag],
+        places: &Places,
+        now: Timestamp,
+        reject: Option<&(ScheduleId, String)>,
+    ) -> Self {
         let mut columns = Self::default();
         for flag in flags {
             let rejected =
@@ -62,6 +73,7 @@ impl OutcomeColumns {
                 columns.push(flag.id, due, outcome, now);
             }
         }
+        columns.places = columns.ended.iter().map(|ended| places.get(&ended.id).copied()).collect();
         columns
     }
 
@@ -89,6 +101,7 @@ impl OutcomeColumns {
             (&self.enabled, Type::BOOL_ARRAY),
             (&self.rollout_percentages, Type::INT4_ARRAY),
             (&self.schedule_ids, Type::UUID_ARRAY),
+            (&self.places, Type::TID_ARRAY),
             (&self.event_ids, Type::UUID_ARRAY),
             (&self.statuses, Type::TEXT_ARRAY),
             (&self.error_codes, Type::TEXT_ARRAY),

@@ -100,6 +100,28 @@ impl<'a> FromSql<'a> for StoredUpdates {
     accepts!(JSON, JSONB);
 }
 
+/// Where a row is, as the server says it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place([u8; 6]);
+
+impl<'a> FromSql<'a> for Place {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
+        Ok(Self(raw.try_into()?))
+    }
+
+    accepts!(TID);
+}
+
+impl ToSql for Place {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
+        out.extend_from_slice(&self.0);
+        Ok(IsNull::No)
+    }
+
+    accepts!(TID);
+    to_sql_checked!();
+}
+
 impl ToSql for StoredMicros {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
         out.extend_from_slice(&self.0.to_be_bytes());

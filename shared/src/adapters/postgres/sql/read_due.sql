@@ -17,6 +17,7 @@ due as materialized (
 select
     due.flag_id,
     due.id,
+    due.place,
     held.id is not null as is_locked_by_us,
     held.apply_by,
     held.updates,

@@ -1,7 +1,7 @@
 -- record_outcomes: stores the outcomes of a batch: flags, schedules and audit events.
 with
--- The flags' state after the batch. The first condition, here and below, is redundant: it makes the planner look rows up by
--- primary key instead of scanning a large table. (With `status =`, it might read all pending rows.)
+-- The flags' state after the batch. The first condition is redundant: it makes the planner look rows up by primary key instead
+-- of scanning a large table.
 changed as (
     update feature_flags f
     set enabled = c.enabled, rollout_percentage = c.rollout_percentage, updated_at = pg_catalog.now()
@@ -10,10 +10,11 @@ changed as (
     returning f.id
 ),
 outcome as (
-    select o.id, o.event_id, o.status, o.error_code, o.error_message, o.facts, o.position
-    from unnest($4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::jsonb[])
-        with ordinality as o (id, event_id, status, error_code, error_message, facts, position)
+    select o.id, o.place, o.event_id, o.status, o.error_code, o.error_message, o.facts, o.position
+    from unnest($4::uuid[], $5::tid[], $6::uuid[], $7::text[], $8::text[], $9::text[], $10::jsonb[])
+        with ordinality as o (id, place, event_id, status, error_code, error_message, facts, position)
 ),
+-- Where they were when `read_due` locked them. (With `status =`, the planner might read all pending rows.)
 ended as (
     update feature_flag_schedules s
     set
@@ -24,7 +25,7 @@ ended as (
         error_message = o.error_message,
         updated_at = pg_catalog.now()
     from outcome o, feature_flags f
-    where s.id = any ($4::uuid[]) and s.id = o.id and s.status is not distinct from 'pending' and f.id = s.flag_id
+    where s.ctid = o.place and s.id = o.id and s.status is not distinct from 'pending' and f.id = s.flag_id
     returning
         o.event_id, o.status, o.facts, o.position,
         -- If a trigger wrote something else, the cast raises an error and nothing is stored.
@@ -41,7 +42,7 @@ ended as (
     select
         ended.event_id,
         'flag_schedule.' || ended.status,
-        $10 || ended.facts,
+        $11 || ended.facts,
         ended.schedule
     from ended
 )
@@ -52,4 +53,4 @@ select
     -- For finding out whether a commit whose response was lost has happened.
     pg_catalog.pg_current_xact_id()::text as transaction_id,
     -- In the order of the parameters, and only for events that are sent directly.
-    case when $11 then (select pg_catalog.jsonb_agg(ended.schedule order by ended.position) from ended) end as schedules
+    case when $12 then (select pg_catalog.jsonb_agg(ended.schedule order by ended.position) from ended) end as schedules
