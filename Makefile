@@ -24,7 +24,7 @@ make test-arm64   the tests that start functions, with those that make build mak
     DEBIAN_MIRROR=http://…    another mirror than apt's
 make lint         formatting, clippy, dependencies, template, workflows, diagrams
 make bench        the benchmarks, as a table, and the pictures in docs/performance
-    T="cold warm"             only some of them; scaling, which takes an hour, only if it is named
+    T="cold warm"             only some of them; scaling, which takes a quarter of an hour, only if it is named
     BASELINE=v1.0.0           a commit to compare the work of the database server with (busy)
     LOAD_MINUTES=20           how long the load lasts, a third of a minute by default (load)
     TEST_POSTGRES=system      the PostgreSQL of this machine instead of the one in .venv

@@ -1,8 +1,11 @@
 //! What calls leave behind that were killed, cut or given up: no transaction, no lock, no connection too many.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use harness::api::{Api, tick_event};
+use harness::cloudwatch::CloudWatch;
+use harness::database::Database;
+use harness::postgres::SERVICE_ROLE;
 
 use super::assert_nothing_left_behind;
 use crate::processor::crowd::{count, fill};
@@ -78,4 +81,37 @@ async fn a_mix_of_killed_and_given_up_calls_leaves_no_transaction_and_no_lock_be
         where datname = current_database() and application_name = 'flag-schedules'";
     let connections = count(&client, connections).await;
     assert!(usize::try_from(connections).unwrap() <= FUNCTIONS, "{connections} connections");
+}
+
+#[tokio::test]
+async fn a_delivery_that_cannot_delete_its_event_in_time_gives_up_on_the_server_too() {
+    let cloudwatch = CloudWatch::start().await;
+    let database = Database::migrated().await;
+    let mut somebody = database.connect_as_superuser().await;
+    for limit in ["lock_timeout", "statement_timeout"] {
+        let none = format!("alter role {SERVICE_ROLE} in database {} set {limit} = 0", database.name());
+        somebody.batch_execute(&none).await.unwrap();
+    }
+    let api = Api::with().cloudwatch(&cloudwatch).database(database).start().await;
+    api.flag("a", "production").await;
+    // The outbox is locked while the event is being sent, for longer than a delivery may take.
+    cloudwatch.slow_down(Duration::from_millis(500));
+
+    let created = api.create(&api.admin(), "a", "", &turn_on()).await;
+    let lock = somebody.transaction().await.unwrap();
+    lock.batch_execute("lock table audit_outbox in exclusive mode").await.unwrap();
+    assert_eq!(created.status, 201, "{created:?}");
+    let waits = "select count(*) from pg_stat_activity where datname = current_database()
+        and application_name = 'flag-schedules' and wait_event_type = 'Lock'";
+    let client = api.database.connect().await;
+    let deadline = Instant::now() + LIMIT;
+    while count(&client, waits).await == 0 {
+        assert!(Instant::now() < deadline, "nothing waits for the outbox");
+        tokio::task::yield_now().await;
+    }
+    assert_nothing_left_behind(&api).await;
+
+    lock.rollback().await.unwrap();
+    let kept = "select count(*) from audit_outbox";
+    assert_eq!(count(&api.database.connect_as_superuser().await, kept).await, 1);
 }

@@ -1,13 +1,12 @@
 //! Answers and instances lost at the worst moment: what was committed has its event, and whoever did it is told so.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use harness::api::{Api, create_request, tick_event};
 use harness::cloudwatch::{self, CloudWatch};
 use harness::database::Database;
 use harness::gateway::Response;
-use harness::interceptor::{Act, COMMIT, Interceptor, PREPARE, Rule};
+use harness::interceptor::{Act, COMMIT, Interceptor, Rule};
 use harness::lambda::Outcome;
 use serde_json::Value;
 
@@ -16,7 +15,7 @@ use crate::processor::held::all_at_rest;
 use crate::support::{A_MOMENT, LIMIT, of_type, text, turn_on};
 
 /// A service with a scripted proxy before its database.
-async fn intercepted() -> (Api, Interceptor, CloudWatch) {
+pub async fn intercepted() -> (Api, Interceptor, CloudWatch) {
     let database = Database::migrated().await;
     let interceptor = Interceptor::before(&database).await;
     let cloudwatch = CloudWatch::start().await;
@@ -293,44 +292,4 @@ async fn a_retry_after_a_commit_that_arrived_late_has_one_effect() {
     let events: Vec<Value> = api.events().await;
     let of_it = events.iter().filter(|event| event["schedule_id"] == retried.json["id"]).count();
     assert_eq!(of_it, 1, "{events:#?}");
-}
-
-#[tokio::test]
-async fn whatever_happens_to_what_a_connection_has_prepared_a_create_has_one_effect() {
-    let (api, interceptor, _cloudwatch) = intercepted().await;
-    let token = api.admin();
-    let mut made = 0;
-    // The first time on a connection, the statement is prepared for the next time.
-    for act in [Act::CutBefore, Act::CutDuring, Act::LoseAnswer, Act::Terminate] {
-        interceptor.begin(vec![Rule { label: PREPARE.to_owned(), occurrence: 1, act }]);
-        let function = api.another("create-schedule").await;
-        let event = create_request("a", "", &turn_on()).bearer(&token).event();
-        for _ in 0..3 {
-            let created = Response::of(function.invoke(&event).await);
-            assert_eq!(created.status, 201, "{act:?}: {created:?}");
-            function.settled(LIMIT).await;
-            made += 1;
-        }
-        assert_eq!(interceptor.fired().len(), 1, "{act:?}");
-    }
-    assert_eq!(api.create(&token, "a", "", &turn_on()).await.status, 201);
-    made += 1;
-    // The server has forgotten it, as after a `discard all`.
-    api.settle().await;
-    let forgotten = Rule { label: "create_schedule".to_owned(), occurrence: 1, act: Act::Forget };
-    interceptor.begin(vec![forgotten]);
-    for _ in 0..2 {
-        let created = api.create(&token, "a", "", &turn_on()).await;
-        assert_eq!(created.status, 201, "{created:?}");
-        made += 1;
-    }
-    assert_eq!(interceptor.fired().len(), 1);
-
-    api.settle().await;
-    let client = api.database.connect_as_superuser().await;
-    all_at_rest(&client).await;
-    assert_eq!(count(&client, "select count(*) from feature_flag_schedules").await, made);
-    let events: BTreeSet<String> =
-        api.events().await.iter().map(|event| text(event, "event_id").to_owned()).collect();
-    assert_eq!(i64::try_from(events.len()), Ok(made));
 }

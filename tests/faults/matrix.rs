@@ -49,7 +49,7 @@ async fn rehearse(lane: &Lane, scenario: Scenario, faults: &[Fault]) -> Vec<Poin
         met.push(Point { label, occurrence: *occurrence });
     }
     met.retain(|point| point.occurrence <= OCCURRENCES);
-    // Sent only the first time on a connection, and nothing depends on it: see `losses`.
+    // Sent only the first time on a connection: see `prepared`.
     met.retain(|point| point.label != PREPARE);
     // What belongs to the scenario has its message already.
     met.retain(|point| !faults.iter().any(|fault| matches!(fault, Fault::Message(at, _) if at == point)));

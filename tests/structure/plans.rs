@@ -45,8 +45,7 @@ const OF_A_STATUS: &str = "feature_flag_schedules_status_idx";
 /// Any index of the audit events.
 const OF_AN_EVENT: &str = "audit_outbox_";
 /// Statements that are prepared by name.
-const NAMED: [&str; 6] =
-    ["create_schedule", "cancel_schedule", "find_schedule", "list_schedules", "read_due", "record_outcomes"];
+const NAMED: [&str; 4] = ["create_schedule", "cancel_schedule", "find_schedule", "list_schedules"];
 /// How a plan says that it reads the table that grows from its first row to its last.
 const WHOLE_TABLE: &str = "Seq Scan on feature_flag_schedules";
 

@@ -179,7 +179,7 @@ impl Postgres {
     }
 }
 
-pub(super) fn only(rows: Vec<Row>) -> Result<Row, QueryError> {
+fn only(rows: Vec<Row>) -> Result<Row, QueryError> {
     let count = rows.len();
     let one = <[Row; 1]>::try_from(rows).map(|[row]| row);
     one.map_err(|_| StoreError::Internal(format!("expected one row, got {count}").into()).into())

@@ -78,7 +78,18 @@ impl Connections {
         params: &Params<'_>,
         read: impl Fn(Row) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, QueryError> {
-        let mut retry = Retry::new();
+        self.query_until(Instant::now() + STATEMENT_LIMIT, query, params, read).await
+    }
+
+    /// Like [`Self::query_reading`], for all attempts together.
+    pub(super) async fn query_until<T>(
+        &self,
+        deadline: Instant,
+        query: Query<'_>,
+        params: &Params<'_>,
+        read: impl Fn(Row) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, QueryError> {
+        let mut retry = Retry::until(deadline);
         loop {
             match self.query_once(query, params, &read, retry.deadline).await {
                 Err(error) if retry.may_repeat(&error) => {}

@@ -2,7 +2,6 @@
 //! always flag, then schedule, and nothing waits for either lock.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -12,12 +11,12 @@ use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
 use super::Postgres;
-use super::audited_write::{Prepared, Statement, begin, confirm, only};
+use super::audited_write::{Prepared, Statement, begin, confirm};
 use super::connection::{Object, within};
 use super::outcomes::{OutcomeColumns, Places};
 use super::query_error::QueryError;
 use super::rows::{duration, field, unsigned};
-use super::session::{Params, Query, Statements};
+use super::session::{Params, Query};
 use crate::domain::apply::{DueFlag, DueSchedule, StoredJson};
 use crate::domain::flag::{FlagId, FlagState};
 use crate::domain::schedule::{Schedule, ScheduleId};
@@ -51,8 +50,7 @@ impl DueStore for Postgres {
             |error: QueryError, claim| BatchFailure { fault: error.fault(), error: error.into(), claim };
         let client = self.connections.get(request.deadline).await;
         let mut client = client.map_err(|error| failed(error.into(), None))?;
-        let mut run =
-            BatchRun { request, fallback_log, statements: client.statements(), claim: None, prepared: None };
+        let mut run = BatchRun { request, fallback_log, claim: None, prepared: None };
         let result = within(request.deadline, run.run(&mut client)).await;
         let result = self.connections.release(client, result, "a batch of due schedules").await;
         let BatchRun { claim, prepared, .. } = run;
@@ -61,12 +59,11 @@ impl DueStore for Postgres {
 
     async fn check(&self, bypass_outbox: bool, deadline: Instant) -> Result<(), StoreError> {
         let mut client = self.connections.get(deadline).await?;
-        let statements = client.statements();
         let checking = async {
             let transaction = begin(&mut client).await?;
             let columns = OutcomeColumns::default();
             let context = Value::Null;
-            let checked = record(&transaction, &statements, &columns, &Json(&context), bypass_outbox).await;
+            let checked = record(&transaction, &columns, &Json(&context), bypass_outbox).await;
             transaction.rollback().await?;
             checked.map(|_| ())
         };
@@ -98,7 +95,6 @@ impl DueStore for Postgres {
 struct BatchRun<'a> {
     request: &'a BatchRequest<'a>,
     fallback_log: &'a dyn FallbackLog,
-    statements: Arc<Statements>,
     claim: Option<Claim>,
     prepared: Option<Prepared<Batch>>,
 }
@@ -151,7 +147,7 @@ impl BatchRun<'_> {
         }
         let context = Json(self.request.context);
         let bypass_outbox = self.request.bypass_outbox.is_some();
-        let row = record(transaction, &self.statements, &columns, &context, bypass_outbox).await?;
+        let row = record(transaction, &columns, &context, bypass_outbox).await?;
         columns.check_counts(&row)?;
         if let Some(reason) = &self.request.bypass_outbox {
             let Json(schedules): Json<Vec<Schedule>> = field(&row, "schedules")?;
@@ -212,11 +208,8 @@ impl BatchRun<'_> {
         let ids: Vec<Uuid> = flags.iter().map(|flag| flag.id.0).collect();
         let limit = i64::from(self.request.limit);
         let params = [(&ids as _, Type::UUID_ARRAY), (&PER_FLAG as _, Type::INT8), (&limit as _, Type::INT8)];
-        let rows = if ids.is_empty() {
-            Vec::new()
-        } else {
-            self.statements.run(transaction.client(), Query::Named(READ_DUE), &params, &Ok).await?
-        };
+        let rows =
+            if ids.is_empty() { Vec::new() } else { transaction.query_typed(READ_DUE, &params).await? };
         let mut due: HashMap<Uuid, Option<Vec<DueSchedule>>> = HashMap::new();
         let mut places = Places::new();
         for row in &rows {
@@ -264,7 +257,6 @@ fn stored_json(text: Option<&str>) -> StoredJson {
 /// events are made.
 async fn record(
     transaction: &Transaction<'_>,
-    statements: &Statements,
     columns: &OutcomeColumns,
     context: &Json<impl serde::Serialize + std::fmt::Debug + Sync>,
     bypass_outbox: bool,
@@ -272,13 +264,11 @@ async fn record(
     let mut params = columns.params();
     params.push((context, Type::JSONB));
     params.push((&bypass_outbox, Type::BOOL));
-    let row = if bypass_outbox {
-        transaction.query_typed_one(&RECORD.without_outbox(), &params).await?
+    if bypass_outbox {
+        Ok(transaction.query_typed_one(&RECORD.without_outbox(), &params).await?)
     } else {
-        let query = Query::Named(RECORD.with_event());
-        only(statements.run(transaction.client(), query, &params, &Ok).await?)?
-    };
-    Ok(row)
+        Ok(transaction.query_typed_one(RECORD.with_event(), &params).await?)
+    }
 }
 
 fn claimed(row: &Row) -> Result<Option<DueFlag>, StoreError> {

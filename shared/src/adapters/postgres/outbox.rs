@@ -14,7 +14,7 @@ use super::audited_write::begin;
 use super::connection::{Object, within};
 use super::query_error::QueryError;
 use super::rows::{Place, RawJson, duration, field, unsigned};
-use super::session::{Param, Query};
+use super::session::{Param, Query, run_unnamed};
 use crate::domain::audit_event::{AuditEvent, EventId, EventType};
 use crate::error::BoxError;
 use crate::ports::outbox::{
@@ -78,17 +78,18 @@ impl AuditOutbox for Postgres {
         outcomes: &[(EventId, DeliveryOutcome)],
         deadline: Instant,
     ) -> Result<(), StoreError> {
+        let Deadlines { settling: until, giving_up, .. } = Deadlines::before(deadline);
         let settling = async {
             let settlement = Settlement::of(outcomes);
             if let Some(params) = settlement.deletions() {
-                self.connections.query(Query::Unnamed(DELETE), &params).await?;
+                self.connections.query_until(until, Query::Unnamed(DELETE), &params, Ok).await?;
             }
             if let Some(params) = settlement.marks() {
-                self.connections.query(Query::Unnamed(MARK), &params).await?;
+                self.connections.query_until(until, Query::Unnamed(MARK), &params, Ok).await?;
             }
             Ok::<_, QueryError>(())
         };
-        match within(deadline, settling).await {
+        match within(giving_up, settling).await {
             Ok(settled) => Ok(settled?),
             Err(()) => Err(StoreError::Unavailable("storing the outcome of a delivery took too long".into())),
         }
@@ -121,11 +122,10 @@ async fn deliver(
         (&own.as_slice(), Type::TEXT_ARRAY),
         (&except, Type::UUID_ARRAY),
     ];
-    let statements = client.statements();
     let transaction = begin(client).await?;
     // Each is read while the server produces the next ones.
     let read = |row: Row| Ok((field::<Place>(&row, "place")?, outbox_row(&row)?));
-    let held = statements.run(transaction.client(), Query::Unnamed(HOLD), &params, &read).await?;
+    let held = run_unnamed(transaction.client(), HOLD, &params, &read).await?;
     if held.is_empty() {
         transaction.rollback().await?;
         return Ok(DeliveryCounts::default());

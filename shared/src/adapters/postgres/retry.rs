@@ -22,13 +22,11 @@ pub(super) struct Retry {
 
 impl Retry {
     pub(super) fn new() -> Self {
-        Self {
-            deadline: Instant::now() + STATEMENT_LIMIT,
-            lost: false,
-            conflicts: 0,
-            looked_again: false,
-            rejected: false,
-        }
+        Self::until(Instant::now() + STATEMENT_LIMIT)
+    }
+
+    pub(super) fn until(deadline: Instant) -> Self {
+        Self { deadline, lost: false, conflicts: 0, looked_again: false, rejected: false }
     }
 
     /// Whether to run the statement again despite its result: a lost attempt may have been in progress when it

@@ -1,17 +1,14 @@
 //! A connection with the statements that it has prepared by name.
 
-use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use deadpool_postgres::ClientWrapper;
-use futures_util::{TryStreamExt, future};
+use futures_util::TryStreamExt;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error, Row, RowStream, Statement};
+use tokio_postgres::{Client, Error, Row, RowStream};
 
 use super::query_error::QueryError;
-use crate::error::chain;
 use crate::ports::store_error::StoreError;
 
 /// With its type, so that the statement needs no separate preparation.
@@ -48,79 +45,47 @@ pub(super) fn without(sql: &str, name: &str) -> String {
     kept
 }
 
-/// A connection.
+/// A connection, with the statements that it has prepared by name.
 pub(super) struct Session {
     client: ClientWrapper,
-    statements: Arc<Statements>,
+    /// Whether statements may have names: not through a pooler.
+    may_prepare: bool,
 }
 
 impl Session {
     pub(super) fn new(client: ClientWrapper, may_prepare: bool) -> Self {
-        Self { client, statements: Arc::new(Statements { may_prepare, prepared: Mutex::default() }) }
+        Self { client, may_prepare }
     }
 
-    /// For statements of a transaction.
-    pub(super) fn statements(&self) -> Arc<Statements> {
-        Arc::clone(&self.statements)
-    }
-
-    /// As [`Statements::run`].
+    /// Runs a statement, and reads each row as it arrives. The first time, a named statement is prepared before: beside it, a
+    /// preparation that waits would delay, or lose, the result of a statement that has been executed.
     pub(super) async fn run<T>(
         &self,
         query: Query<'_>,
         params: &Params<'_>,
         read: &impl Fn(Row) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, QueryError> {
-        self.statements.run(&self.client, query, params, read).await
-    }
-}
-
-/// The statements that a connection has prepared by name.
-pub(super) struct Statements {
-    /// Whether statements may have names: not through a pooler.
-    may_prepare: bool,
-    prepared: Mutex<HashMap<String, Statement>>,
-}
-
-impl Statements {
-    /// Runs a statement on their connection, and reads each row as it arrives. The first time, a named statement is prepared
-    /// for the next time in the same round trip.
-    pub(super) async fn run<T>(
-        &self,
-        client: &Client,
-        query: Query<'_>,
-        params: &Params<'_>,
-        read: &impl Fn(Row) -> Result<T, StoreError>,
-    ) -> Result<Vec<T>, QueryError> {
-        let unnamed = |sql| {
-            client.query_typed_raw(sql, params.iter().map(|(value, of_type)| (*value, of_type.clone())))
-        };
         match query {
-            Query::Named(sql) if self.may_prepare => match self.prepared(sql) {
-                Some(statement) => {
-                    let params = params.iter().map(|(value, _)| *value);
-                    read_all(client.query_raw(&statement, params), read).await
-                }
-                None => future::join(read_all(unnamed(sql), read), self.prepare(client, sql, params)).await.0,
-            },
-            Query::Named(sql) | Query::Unnamed(sql) => read_all(unnamed(sql), read).await,
-        }
-    }
-
-    fn prepared(&self, sql: &str) -> Option<Statement> {
-        self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned()
-    }
-
-    async fn prepare(&self, client: &Client, sql: &str, params: &Params<'_>) {
-        let types: Vec<Type> = params.iter().map(|(_, of_type)| of_type.clone()).collect();
-        match client.prepare_typed(sql, &types).await {
-            Ok(statement) => {
-                let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-                prepared.insert(sql.to_owned(), statement);
+            Query::Named(sql) if self.may_prepare => {
+                let types: Vec<Type> = params.iter().map(|(_, of_type)| of_type.clone()).collect();
+                let statement = self.client.prepare_typed_cached(sql, &types).await?;
+                let params = params.iter().map(|(value, _)| *value);
+                read_all(self.client.query_raw(&statement, params), read).await
             }
-            Err(error) => tracing::debug!(error = chain(&error), "a statement could not be prepared"),
+            Query::Named(sql) | Query::Unnamed(sql) => run_unnamed(&self.client, sql, params, read).await,
         }
     }
+}
+
+/// Runs an unnamed statement, and reads each row as it arrives.
+pub(super) async fn run_unnamed<T>(
+    client: &Client,
+    sql: &str,
+    params: &Params<'_>,
+    read: &impl Fn(Row) -> Result<T, StoreError>,
+) -> Result<Vec<T>, QueryError> {
+    let params = params.iter().map(|(value, of_type)| (*value, of_type.clone()));
+    read_all(client.query_typed_raw(sql, params), read).await
 }
 
 async fn read_all<T>(

@@ -17,7 +17,7 @@ due as materialized (
 select
     due.flag_id,
     due.id,
-    due.place,
+    held.place,
     held.id is not null as is_locked_by_us,
     held.apply_by,
     held.updates,
@@ -29,7 +29,7 @@ from due
 -- same snapshot has just seen it, however large the table is.
 left join lateral (
     select
-        s.id, s.apply_by,
+        s.id, s.ctid as place, s.apply_by,
         pg_catalog.left(s.updates::text, 4097) as updates, pg_catalog.left(s.expect::text, 4097) as expect
     from feature_flag_schedules s
     where s.ctid = due.place and s.id = due.id and s.status = 'pending'
