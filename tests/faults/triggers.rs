@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 
 use super::locked_rows::{ended, fill};
 use crate::processor::crowd::count;
-use crate::support::{of_type, text, turn_on};
+use crate::support::{LIMIT, of_type, text, turn_on};
 
 /// A trigger before an update of a table's rows.
 async fn before_update(client: &Client, table: &str, body: &str) {
@@ -166,4 +166,33 @@ async fn a_create_whose_row_is_not_pending_is_a_422_that_has_stored_nothing() {
             .unwrap();
     }
     assert!(api.events().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_event_that_a_trigger_keeps_out_of_the_outbox_is_logged_and_delivered() {
+    let api = Api::start().await;
+    let client = api.database.connect_as_superuser().await;
+    fill(&client, 5).await;
+    api.flag("a", "production").await;
+    let lose = "create function lose() returns trigger language plpgsql as $$begin
+            if new.schedule ->> 'flag_key' in ('a', 'flag-1') then return null; end if; return new; end$$;
+         create trigger lose before insert on audit_outbox for each row execute function lose()";
+    client.batch_execute(lose).await.unwrap();
+
+    let created = api.create(&api.admin(), "a", "", &turn_on()).await;
+    let cancelled = api.cancel(&api.admin(), "a", text(&created.json, "id"), "").await;
+    let report = api.tick().await.value();
+
+    assert_eq!((created.status, cancelled.status), (201, 200), "{created:?} {cancelled:?}");
+    assert_eq!(report["applied"], 5, "{report:#}");
+    for function in ["create-schedule", "cancel-schedule", "schedule-processor"] {
+        let is_told = |line: &str| line.contains("ERROR") && line.contains("outbox could not be written");
+        api.function(function).await.wait_for_log(is_told, LIMIT).await;
+    }
+    let events = api.wait_for_events(|events| events.len() >= 7).await;
+    for (kind, count) in
+        [("flag_schedule.created", 1), ("flag_schedule.cancelled", 1), ("flag_schedule.applied", 5)]
+    {
+        assert_eq!(of_type(&events, kind).len(), count, "{kind}: {events:#?}");
+    }
 }

@@ -148,7 +148,7 @@ impl BatchRun<'_> {
         let context = Json(self.request.context);
         let bypass_outbox = self.request.bypass_outbox.is_some();
         let row = record(transaction, &columns, &context, bypass_outbox).await?;
-        columns.check_counts(&row)?;
+        columns.check_counts(&row, bypass_outbox)?;
         if let Some(reason) = &self.request.bypass_outbox {
             let Json(schedules): Json<Vec<Schedule>> = field(&row, "schedules")?;
             batch.direct_events = columns.events(self.request.context, &schedules)?;

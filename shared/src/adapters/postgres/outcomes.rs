@@ -110,11 +110,13 @@ impl OutcomeColumns {
         ]
     }
 
-    /// All flags and schedules must have been written: they are locked, so only a trigger can have prevented it.
-    pub(super) fn check_counts(&self, row: &Row) -> Result<(), StoreError> {
-        for (column, expected) in
-            [("flags_changed", self.flag_ids.len()), ("schedules_ended", self.schedule_ids.len())]
-        {
+    /// All flags, schedules and events must have been written: the first two are locked, so only a trigger can have
+    /// prevented it.
+    pub(super) fn check_counts(&self, row: &Row, bypass_outbox: bool) -> Result<(), StoreError> {
+        let ended = self.schedule_ids.len();
+        let changes = [("flags_changed", self.flag_ids.len()), ("schedules_ended", ended)];
+        let events = (!bypass_outbox).then_some(("events_stored", ended));
+        for (column, expected) in changes.into_iter().chain(events) {
             let written: i64 = field(row, column)?;
             if usize::try_from(written) != Ok(expected) {
                 return Err(StoreError::Internal(

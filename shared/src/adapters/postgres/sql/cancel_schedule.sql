@@ -41,10 +41,18 @@ cancelled as (
     insert into audit_outbox (event_id, event_type, context, schedule)
     select $6, 'flag_schedule.cancelled', $7, cancelled.schedule
     from cancelled
+    returning event_id
 )
 -- :outbox
 select
     exists (select from flag) as flag_exists,
+    -- outbox:
+    -- If a trigger kept the event from being stored, the cast raises an error and nothing is stored.
+    case
+        when exists (select from audited) or not exists (select from cancelled) then true
+        else ('the audit event was not stored: ' || coalesce((select cancelled.schedule ->> 'id' from cancelled), 'null'))::boolean
+    end as is_audited,
+    -- :outbox
     (select cancelled.schedule from cancelled where cancelled.is_stored) as cancelled,
     -- It was pending, but the update did not happen.
     (select found.status = 'pending' from found) and not exists (select from cancelled) as is_suppressed,

@@ -48,11 +48,19 @@ created as (
     from created
     where created.id = $3
     on conflict (event_id) do nothing
+    returning event_id
 )
 -- :outbox
 select
     pg_catalog.now() as database_now,
     exists (select from flag) as flag_exists,
+    -- outbox:
+    -- If a trigger kept the event from being stored, the cast raises an error and nothing is stored.
+    case
+        when exists (select from audited) or not exists (select from created where created.id = $3) then true
+        else ('the audit event was not stored: ' || coalesce((select created.id::text from created), 'null'))::boolean
+    end as is_audited,
+    -- :outbox
     exists (select from stored_before) or exists (select from created where created.id = $3 and created.is_stored) as is_ours,
     coalesce((select created.schedule from created), (select stored_before.schedule from stored_before)) as schedule,
     (

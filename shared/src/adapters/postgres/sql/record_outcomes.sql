@@ -45,11 +45,15 @@ ended as (
         $11 || ended.facts,
         ended.schedule
     from ended
+    returning event_id
 )
 -- :outbox
 select
     (select pg_catalog.count(*) from changed) as flags_changed,
     (select pg_catalog.count(*) from ended where ended.is_stored) as schedules_ended,
+    -- outbox:
+    (select pg_catalog.count(*) from audited) as events_stored,
+    -- :outbox
     -- For finding out whether a commit whose response was lost has happened.
     pg_catalog.pg_current_xact_id()::text as transaction_id,
     -- In the order of the parameters, and only for events that are sent directly.
