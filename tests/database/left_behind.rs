@@ -6,6 +6,7 @@ use harness::api::{Api, tick_event};
 use harness::cloudwatch::CloudWatch;
 use harness::database::Database;
 use harness::postgres::SERVICE_ROLE;
+use tokio_postgres::Client;
 
 use super::assert_nothing_left_behind;
 use crate::processor::crowd::{count, fill};
@@ -14,6 +15,22 @@ use crate::support::{LIMIT, text, turn_on};
 
 /// The functions that these tests use, with one connection each.
 const FUNCTIONS: usize = 3;
+/// Connections of the service that wait for a lock.
+const WAITING: &str = "select count(*) from pg_stat_activity where datname = current_database()
+    and application_name = 'flag-schedules' and wait_event_type = 'Lock'";
+
+/// Waits for a count that fits.
+async fn until(client: &Client, sql: &str, fits: impl Fn(i64) -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let found = count(client, sql).await;
+        if fits(found) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "still {found}: {sql}");
+        tokio::task::yield_now().await;
+    }
+}
 
 #[tokio::test]
 async fn a_mix_of_killed_and_given_up_calls_leaves_no_transaction_and_no_lock_behind() {
@@ -34,15 +51,9 @@ async fn a_mix_of_killed_and_given_up_calls_leaves_no_transaction_and_no_lock_be
     let body = turn_on();
 
     // A create that waits until its time is up; a cancel and a tick that are killed while they wait.
-    let waits = "select count(*) from pg_stat_activity where datname = current_database()
-        and application_name = 'flag-schedules' and wait_event_type = 'Lock'";
     let killing = async {
         held.up().await;
-        let deadline = Instant::now() + LIMIT;
-        while count(&client, waits).await < 3 {
-            assert!(Instant::now() < deadline, "not all of them wait");
-            tokio::task::yield_now().await;
-        }
+        until(&client, WAITING, |waiting| waiting >= 3).await;
         api.function("schedule-processor").await.kill();
         api.function("cancel-schedule").await.kill();
     };
@@ -58,11 +69,7 @@ async fn a_mix_of_killed_and_given_up_calls_leaves_no_transaction_and_no_lock_be
     );
     held.release().await;
     // What was killed still waits on the server, until its time is up.
-    let deadline = Instant::now() + LIMIT;
-    while count(&client, waits).await > 0 {
-        assert!(Instant::now() < deadline, "somebody still waits");
-        tokio::task::yield_now().await;
-    }
+    until(&client, WAITING, |waiting| waiting == 0).await;
     transaction.rollback().await.unwrap();
 
     assert_eq!(created.status, 503, "{created:?}");
@@ -101,14 +108,7 @@ async fn a_delivery_that_cannot_delete_its_event_in_time_gives_up_on_the_server_
     let lock = somebody.transaction().await.unwrap();
     lock.batch_execute("lock table audit_outbox in exclusive mode").await.unwrap();
     assert_eq!(created.status, 201, "{created:?}");
-    let waits = "select count(*) from pg_stat_activity where datname = current_database()
-        and application_name = 'flag-schedules' and wait_event_type = 'Lock'";
-    let client = api.database.connect().await;
-    let deadline = Instant::now() + LIMIT;
-    while count(&client, waits).await == 0 {
-        assert!(Instant::now() < deadline, "nothing waits for the outbox");
-        tokio::task::yield_now().await;
-    }
+    until(&api.database.connect().await, WAITING, |waiting| waiting >= 1).await;
     assert_nothing_left_behind(&api).await;
 
     lock.rollback().await.unwrap();

@@ -17,7 +17,7 @@
 //! - `FAULT_MINUTES=20 make test T=fault_matrix_of_pairs`: pairs for so long, `FAULT_SEED` decides which.
 //!
 //! # Named cases
-//! `locked_rows`, `losses`, `memory` and `prepared` have a test of its own for what has gone wrong before.
+//! `locked_rows`, `losses`, `memory` and `prepared` have tests of what has gone wrong before.
 
 mod case;
 mod fault_kinds;

@@ -1,4 +1,4 @@
-//! What a connection prepares: whatever becomes of it, a change has one effect, and whoever did it is told so.
+//! Faults of what a connection prepares: a change has one effect, and its response is true.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -73,7 +73,7 @@ async fn a_cancel_that_waits_for_its_preparation_has_not_happened() {
     assert_eq!(retried.status, 200, "{retried:?}");
 }
 
-/// Without two waits for the lock, which take four of the five seconds that a statement has.
+/// Two waits for the lock would take four of the five seconds that a statement has.
 #[tokio::test]
 async fn a_connection_that_has_prepared_nothing_waits_for_a_locked_outbox_once() {
     let database = Database::migrated().await;

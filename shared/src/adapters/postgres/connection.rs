@@ -81,7 +81,7 @@ impl Connections {
         self.query_until(Instant::now() + STATEMENT_LIMIT, query, params, read).await
     }
 
-    /// Like [`Self::query_reading`], for all attempts together.
+    /// Like [`Self::query_reading`], with a deadline for all attempts together.
     pub(super) async fn query_until<T>(
         &self,
         deadline: Instant,

@@ -230,8 +230,7 @@ impl BatchRun<'_> {
         if let Some(claim) = &mut self.claim {
             claim.first = flags.first().map(|flag| (flag.id, flag.due[0].id));
         }
-        let now =
-            rows.first().map(|row| field::<Option<Timestamp>>(row, "database_now")).transpose()?.flatten();
+        let now = rows.first().map(|row| field(row, "database_now")).transpose()?;
         Ok(Due { now: now.unwrap_or(Timestamp::from_postgres_micros(i64::MIN)), places, flags_locked })
     }
 }
@@ -241,7 +240,7 @@ fn due_schedule(row: &Row) -> Result<DueSchedule, StoreError> {
         id: ScheduleId(field(row, "id")?),
         scheduled_at: field::<Option<Timestamp>>(row, "scheduled_at")?
             .unwrap_or(Timestamp::from_postgres_micros(i64::MIN)),
-        apply_by: field::<Option<Timestamp>>(row, "apply_by")?,
+        apply_by: field(row, "apply_by")?,
         updates: stored_json(field(row, "updates")?),
         expect: stored_json(field(row, "expect")?),
     })

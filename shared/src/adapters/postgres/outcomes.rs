@@ -25,7 +25,7 @@ enum Facts {
     State(FlagState),
 }
 
-/// Where the due schedules of a batch are, which stay there as long as its transaction holds their locks.
+/// The places of a batch's due schedules. They do not change as long as its transaction holds the rows' locks.
 pub(super) type Places = HashMap<ScheduleId, Place>;
 
 #[derive(Default)]

@@ -100,7 +100,7 @@ impl<'a> FromSql<'a> for StoredUpdates {
     accepts!(JSON, JSONB);
 }
 
-/// Where a row is, as the server says it.
+/// The `ctid` of a row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place([u8; 6]);
 

@@ -57,8 +57,8 @@ impl Session {
         Self { client, may_prepare }
     }
 
-    /// Runs a statement, and reads each row as it arrives. The first time, a named statement is prepared before: beside it, a
-    /// preparation that waits would delay, or lose, the result of a statement that has been executed.
+    /// Runs a statement, and reads each row as it arrives. A named statement is prepared before its first use, not in parallel
+    /// with it: a preparation that waits would delay, or lose, the result of a statement that has been executed.
     pub(super) async fn run<T>(
         &self,
         query: Query<'_>,
