@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use harness::api::{Api, Setup, tick_event};
 use harness::cloudwatch::{CloudWatch, Fault};
 use harness::database::Database;
+use harness::interceptor::{Act, Interceptor, Rule};
 use harness::lambda::{Env, Launch};
 use harness::postgres::{Options, Server, Stop};
 use serde_json::{Value, json};
@@ -280,6 +281,33 @@ async fn a_database_that_fails_over_while_a_tick_waits_is_found_again_by_the_sam
     let report = tick.value();
     assert_eq!((&report["applied"], &report["interrupted"]), (&json!(2), &json!(false)), "{report:#}");
     assert_eq!(ended(&api.database.connect().await).await, 2);
+}
+
+#[tokio::test]
+async fn what_comes_due_between_the_last_pass_and_the_look_for_the_next_change_is_done_by_the_same_tick() {
+    let database = Database::migrated().await;
+    let interceptor = Interceptor::before(&database).await;
+    let setup = waits_for("planned", ticks_of_ten_seconds).database(database);
+    let api = setup.env_everywhere("DATABASE_URL", Some(&interceptor.url())).start().await;
+    api.flag("a", "production").await;
+    plan(&api, "a", 2, &json!({"enabled": true})).await;
+    let client = api.database.connect().await;
+    let look = Rule { label: "find_next_due".to_owned(), occurrence: 1, act: Act::Hold };
+    interceptor.begin(vec![look]);
+
+    let meanwhile = async {
+        let due = "select exists (select from feature_flag_schedules where scheduled_at < now())";
+        let deadline = Instant::now() + LIMIT;
+        while interceptor.fired().is_empty() || !client.query_one(due, &[]).await.unwrap().get::<_, bool>(0) {
+            assert!(Instant::now() < deadline, "the tick does not look, or nothing comes due");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        interceptor.release();
+    };
+    let (tick, ()) = tokio::join!(api.tick(), meanwhile);
+
+    let report = tick.value();
+    assert_eq!((&report["applied"], &report["still_due"]), (&json!(1), &json!(0)), "{report:#}");
 }
 
 /// What a sweep may take twenty seconds for comes last, and what is planned meanwhile is seen.

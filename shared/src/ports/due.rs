@@ -25,13 +25,21 @@ pub trait DueStore: Send + Sync {
     /// Stores an empty batch, with or without the outbox: an error is not about any schedule.
     async fn check(&self, bypass_outbox: bool, deadline: Instant) -> Result<(), StoreError>;
 
-    /// How long it takes, by the database's clock, until the next pending schedule that is not due yet comes due.
-    async fn time_to_next_due(&self) -> Result<Option<Duration>, StoreError>;
+    async fn next_due(&self) -> Result<NextDue, StoreError>;
 
     /// Whether another tick is processing a batch right now, and may hold the locks that this one needs.
     async fn is_another_tick_working(&self, tick: i32) -> Result<bool, StoreError>;
 
     async fn still_due(&self) -> Result<StillDue, StoreError>;
+}
+
+/// Pending schedules around this moment, by the database's clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NextDue {
+    /// How long it takes until the next one comes due.
+    pub until_next: Option<Duration>,
+    /// How long ago the last of those that are due came due.
+    pub since_last: Option<Duration>,
 }
 
 /// A position in the order in which due schedules are claimed. Rows without a `created_at` come first.

@@ -41,6 +41,8 @@ pub(super) struct Batches<'a> {
     pub(super) request: BatchRequest<'a>,
     /// Ranges in which a batch failed, outermost first: up to that position, batches have this size.
     divided: Vec<(DuePosition, u16)>,
+    /// When the last pass began.
+    pub(super) pass_began: Instant,
     is_retry: bool,
     /// Whether a batch was stored in this round, if only an empty one.
     has_stored: bool,
@@ -87,6 +89,7 @@ impl<'a> Batches<'a> {
             deadline,
             request,
             divided: Vec::new(),
+            pass_began: Instant::now(),
             is_retry: false,
             has_stored: false,
             given_up: None,
@@ -118,6 +121,9 @@ impl<'a> Batches<'a> {
     /// # Errors
     /// An error that affects every batch.
     pub(super) async fn next(&mut self) -> Result<Option<Batch>, StoreError> {
+        if self.is_at_pass_start() {
+            self.pass_began = Instant::now();
+        }
         self.request.limit = self.divided.last().map_or(BATCH, |(_, size)| *size);
         let part_limit = self.part_limit.unwrap_or(PART_LIMIT) + PART_LIMIT_EACH * self.request.limit.into();
         let limit = if self.divided.is_empty() { BATCH_LIMIT } else { part_limit };

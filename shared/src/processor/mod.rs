@@ -79,7 +79,7 @@ impl Processor {
             let began = Instant::now();
             let worked = self.apply_all(&mut batches, deadline, &mut report).await;
             report.applying_ms += millis(began.elapsed());
-            let Some(pause) = waiting.next(&*self.store).await else { break worked };
+            let Some(pause) = waiting.next(&*self.store, batches.pass_began).await else { break worked };
             if let Err(error) = worked {
                 tracing::warn!(error = chain(&error), "a round of the tick failed; another one follows");
             }

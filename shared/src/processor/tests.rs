@@ -18,7 +18,7 @@ use crate::domain::schedule::{Schedule, ScheduleId, Status, StoredStatus};
 use crate::domain::time::{StoredMicros, Timestamp};
 use crate::ports::audit_log::{AuditLog, LogEvent, PutError};
 use crate::ports::clock::Clock;
-use crate::ports::due::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, StillDue};
+use crate::ports::due::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, NextDue, StillDue};
 use crate::ports::outbox::{
     AuditBacklog, AuditOutbox, DeliveryCounts, DeliveryOutcome, EventSender, FallbackLog, Selection,
 };
@@ -201,8 +201,8 @@ impl DueStore for Memory {
         }
     }
 
-    async fn time_to_next_due(&self) -> Result<Option<Duration>, StoreError> {
-        Ok(None)
+    async fn next_due(&self) -> Result<NextDue, StoreError> {
+        Ok(NextDue::default())
     }
 
     async fn is_another_tick_working(&self, _: i32) -> Result<bool, StoreError> {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::error::chain;
-use crate::ports::due::DueStore;
+use crate::ports::due::{DueStore, NextDue};
 
 /// After this time the next tick has certainly taken over: a minute, and what EventBridge and a cold start may be late.
 pub const WATCH_TIME: Duration = Duration::from_secs(65);
@@ -54,16 +54,19 @@ impl Waiting {
         Self { watch, ends: latest.min(Instant::now() + WATCH_TIME), has_looked: false }
     }
 
-    /// `None` when there is nothing to wait for. If the database does not answer, a tick waits only if it did before. Cancels
+    /// `None` when there is nothing to wait for. What came due after `pass_began` may have been missed by that pass, and waits for nothing. If the database does not answer, a tick waits only if it did before. Cancels
     /// the look when the waiting ends.
-    pub(super) async fn next(&mut self, store: &dyn DueStore) -> Option<Pause> {
+    pub(super) async fn next(&mut self, store: &dyn DueStore, pass_began: Instant) -> Option<Pause> {
         if self.watch == Watch::Off || Instant::now() >= self.ends {
             return None;
         }
-        let due = match tokio::time::timeout_at(self.ends.into(), store.time_to_next_due()).await {
+        let due = match tokio::time::timeout_at(self.ends.into(), store.next_due()).await {
             Err(_) => return None,
-            Ok(Ok(left)) => {
-                left.and_then(|left| Instant::now().checked_add(left)).filter(|due| *due < self.ends)
+            Ok(Ok(NextDue { until_next, since_last })) => {
+                let now = Instant::now();
+                let is_missed = since_last.is_some_and(|ago| ago < now.duration_since(pass_began));
+                let next = until_next.and_then(|left| now.checked_add(left));
+                if is_missed { Some(now) } else { next.filter(|due| *due < self.ends) }
             }
             Ok(Err(error)) => {
                 tracing::warn!(error = chain(&error), "what is due next could not be read");

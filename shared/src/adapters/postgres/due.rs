@@ -2,7 +2,7 @@
 //! always flag, then schedule, and nothing waits for either lock.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -21,7 +21,7 @@ use crate::domain::apply::{DueFlag, DueSchedule, StoredJson};
 use crate::domain::flag::{FlagId, FlagState};
 use crate::domain::schedule::{Schedule, ScheduleId};
 use crate::domain::time::Timestamp;
-use crate::ports::due::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, StillDue};
+use crate::ports::due::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, NextDue, StillDue};
 use crate::ports::outbox::FallbackLog;
 use crate::ports::store_error::{Fault, StoreError};
 
@@ -71,9 +71,12 @@ impl DueStore for Postgres {
         Ok(self.connections.release(client, result, "storing a batch of nothing").await?)
     }
 
-    async fn time_to_next_due(&self) -> Result<Option<Duration>, StoreError> {
+    async fn next_due(&self) -> Result<NextDue, StoreError> {
         let rows = self.connections.query(Query::Unnamed(FIND_NEXT_DUE), &[]).await?;
-        rows.first().map(|row| field(row, "seconds").map(duration)).transpose()
+        let Some(row) = rows.first() else { return Ok(NextDue::default()) };
+        let optional =
+            |column| field::<Option<f64>>(row, column).map(|seconds| seconds.map(|it| duration(Some(it))));
+        Ok(NextDue { until_next: optional("next_seconds")?, since_last: optional("last_seconds_ago")? })
     }
 
     async fn is_another_tick_working(&self, tick: i32) -> Result<bool, StoreError> {
