@@ -14,7 +14,7 @@ use crate::support::of_type;
 /// A tick that waits for nobody is over by then.
 const AT_ONCE: Duration = Duration::from_secs(5);
 /// SQLSTATEs besides those of the matrix: what a trigger may say on purpose or because something broke below it.
-const MORE_CODES: [&str; 8] = ["08000", "21000", "22P02", "23505", "26000", "57P01", "57P03", "F0000"];
+pub const MORE_CODES: [&str; 8] = ["08000", "21000", "22P02", "23505", "26000", "57P01", "57P03", "F0000"];
 
 /// Flags `flag-1` to `flag-COUNT`, each with one due schedule, the first the oldest.
 pub async fn fill(client: &Client, flags: i32) {

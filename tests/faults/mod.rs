@@ -17,7 +17,7 @@
 //! - `FAULT_MINUTES=20 make test T=fault_matrix_of_pairs`: pairs for so long, `FAULT_SEED` decides which.
 //!
 //! # Named cases
-//! `locked_rows`, `losses`, `memory` and `prepared` have tests of what has gone wrong before.
+//! `locked_rows`, `losses`, `memory`, `prepared`, `triggers` and `undeletable` have tests of what has gone wrong before.
 
 mod case;
 mod fault_kinds;
@@ -30,3 +30,4 @@ mod memory;
 mod prepared;
 mod scenario;
 mod triggers;
+mod undeletable;

@@ -8,10 +8,14 @@ use super::render::log_event;
 use super::{AuditTrail, DirectEvent, StoredEvent};
 use crate::domain::audit_event::EventId;
 use crate::error::chain;
-use crate::ports::outbox::{DeliveryCounts, DeliveryOutcome, Selection};
+use crate::ports::outbox::{DeliveryCounts, DeliveryError, DeliveryOutcome, Selection};
 
 /// Most rows locked by one delivery, and direct events sent at a time: about a megabyte of events.
 const MAX_ROWS_PER_DELIVERY: u16 = 1_000;
+
+/// Rows that cannot be deleted together are tried in deliveries that are smaller by this factor, until the one at fault is found;
+/// after each success they grow again.
+const SHRINK_FACTOR: u16 = 10;
 
 /// With less time left, the sweep starts no call: one that is cut short may have stored its events, and the next tick
 /// would send them again.
@@ -165,12 +169,27 @@ impl AuditTrail {
         // Events that CloudWatch Logs rejected without accepting any others must not block the rest.
         let mut except = Vec::new();
         let mut fruitless = 0;
+        let mut undeletable = Vec::new();
+        let mut limit = MAX_ROWS_PER_DELIVERY;
         while !self.may_duplicate() && Instant::now() + CALL_RESERVE.max(self.time_for_an_answer()) < deadline
         {
-            let which = Selection { age: SWEEP_AGE, limit: MAX_ROWS_PER_DELIVERY, except: &except };
-            let Some(DeliveryResult { counts, stopped, kept }) = self.deliver(which, deadline).await else {
-                break;
+            let which = Selection { age: SWEEP_AGE, limit, except: &except };
+            let DeliveryResult { counts, stopped, kept } = match self.deliver(which, deadline).await {
+                Ok(result) => result,
+                Err(DeliveryError { error, undeletable: events }) => {
+                    match events.as_slice() {
+                        [] => break,
+                        [event] => {
+                            except.push(*event);
+                            undeletable.push((*event, error));
+                        }
+                        events => limit = shrunk(events.len()),
+                    }
+                    continue;
+                }
             };
+            let is_end = counts.held < usize::from(limit);
+            limit = MAX_ROWS_PER_DELIVERY.min(limit.saturating_mul(SHRINK_FACTOR));
             total.add(counts);
             if counts.delivered + counts.dead == 0 {
                 fruitless += 1;
@@ -179,32 +198,53 @@ impl AuditTrail {
                 }
             }
             if !stopped {
-                if counts.held < usize::from(MAX_ROWS_PER_DELIVERY) {
+                if is_end {
                     break;
                 }
                 except.extend(kept);
             }
         }
+        if let [(event_id, error), ..] = undeletable.as_slice() {
+            tracing::warn!(
+                error = chain(error),
+                event_id = %event_id.0,
+                events = undeletable.len(),
+                "audit events were not delivered, because their rows cannot be deleted; the first is named"
+            );
+        }
         total
     }
 
-    async fn deliver(&self, which: Selection<'_>, deadline: Instant) -> Option<DeliveryResult> {
+    async fn deliver(
+        &self,
+        which: Selection<'_>,
+        deadline: Instant,
+    ) -> Result<DeliveryResult, DeliveryError> {
         let sender = Sender::new(self);
-        match self.outbox.deliver(which, &sender, deadline).await {
-            Ok(counts) => Some(DeliveryResult { counts, stopped: sender.stopped(), kept: sender.kept() }),
-            Err(error) => {
-                if sender.sent() {
-                    // Some events are stored, but their rows still exist.
-                    self.invocation().may_duplicate = true;
-                }
+        let result = self.outbox.deliver(which, &sender, deadline).await;
+        if let Err(DeliveryError { error, undeletable }) = &result
+            && undeletable.is_empty()
+        {
+            let error = chain(error);
+            if sender.sent() {
+                // Some events are stored, but their rows still exist.
+                self.invocation().may_duplicate = true;
                 tracing::warn!(
-                    error = chain(&error),
-                    "audit events were not delivered and stay in the outbox"
+                    error,
+                    "audit events that were sent stay in the outbox, and may be sent again"
                 );
-                None
+            } else {
+                tracing::warn!(error, "audit events were not delivered and stay in the outbox");
             }
         }
+        let counts = result?;
+        Ok(DeliveryResult { counts, stopped: sender.stopped(), kept: sender.kept() })
     }
+}
+
+/// How many events to try after these together could not be deleted.
+fn shrunk(events: usize) -> u16 {
+    u16::try_from(events).unwrap_or(MAX_ROWS_PER_DELIVERY).div_euclid(SHRINK_FACTOR).max(1)
 }
 
 impl DirectEvent {

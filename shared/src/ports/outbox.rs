@@ -10,17 +10,21 @@ use crate::error::BoxError;
 
 #[async_trait]
 pub trait AuditOutbox: Send + Sync {
-    /// Locks undelivered rows, oldest first, passes them to `sender` and stores the outcome of each, all in one
-    /// transaction. Rows locked by another process are skipped; when this process dies, its locks are released at once.
-    /// Returns by `deadline`, whatever the database does. Rows whose event type this release does not know are skipped.
+    /// Locks undelivered rows, oldest first, and deletes them; passes them to `sender`, and commits if all were delivered.
+    /// Otherwise the deletion is undone, and the outcome of each is stored. Nothing is sent unless its row could be deleted: it
+    /// would be sent again and again.
+    ///
+    /// Rows locked by another process are skipped; when this process dies, its rows are free at once. Returns by `deadline`,
+    /// whatever the database does. Rows whose event type this release does not know are skipped.
     async fn deliver(
         &self,
         which: Selection<'_>,
         sender: &dyn EventSender,
         deadline: Instant,
-    ) -> Result<DeliveryCounts, StoreError>;
+    ) -> Result<DeliveryCounts, DeliveryError>;
 
-    /// Stores the outcomes of events that were sent from memory. Events whose rows are gone are ignored.
+    /// Stores the outcomes of events that were sent: one by one, if they cannot be stored together. Events whose rows are gone
+    /// are ignored.
     async fn settle(
         &self,
         outcomes: &[(EventId, DeliveryOutcome)],
@@ -68,6 +72,21 @@ pub struct Unrenderable {
     pub error: BoxError,
     /// The row's JSON as stored, so that the function's log keeps it.
     pub raw: String,
+}
+
+/// A delivery failed.
+#[derive(Debug)]
+pub struct DeliveryError {
+    pub error: StoreError,
+    /// Rows that could be locked but not deleted: none was sent. One of them may be the cause; a single row is. Empty if the
+    /// cause is another.
+    pub undeletable: Vec<EventId>,
+}
+
+impl From<StoreError> for DeliveryError {
+    fn from(error: StoreError) -> Self {
+        Self { error, undeletable: Vec::new() }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,7 +20,8 @@ use crate::ports::audit_log::{AuditLog, LogEvent, PutError};
 use crate::ports::clock::Clock;
 use crate::ports::due::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, NextDue, StillDue};
 use crate::ports::outbox::{
-    AuditBacklog, AuditOutbox, DeliveryCounts, DeliveryOutcome, EventSender, FallbackLog, Selection,
+    AuditBacklog, AuditOutbox, DeliveryCounts, DeliveryError, DeliveryOutcome, EventSender, FallbackLog,
+    Selection,
 };
 use crate::ports::store_error::{Fault, StoreError};
 
@@ -223,7 +224,7 @@ impl AuditOutbox for NoOutbox {
         _: Selection<'_>,
         _: &dyn EventSender,
         _: Instant,
-    ) -> Result<DeliveryCounts, StoreError> {
+    ) -> Result<DeliveryCounts, DeliveryError> {
         Ok(DeliveryCounts::default())
     }
 

@@ -8,6 +8,7 @@ mod connector;
 mod database_url;
 pub mod due;
 mod fault;
+mod held_events;
 pub mod iam;
 pub mod migrate;
 pub mod outbox;

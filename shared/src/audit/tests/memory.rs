@@ -13,8 +13,8 @@ use crate::error::BoxError;
 use crate::ports::audit_log::{AuditLog, LogEvent, PutError};
 use crate::ports::clock::Clock;
 use crate::ports::outbox::{
-    AuditBacklog, AuditOutbox, DeliveryCounts, DeliveryOutcome, EventSender, OutboxRow, Selection,
-    Unrenderable,
+    AuditBacklog, AuditOutbox, DeliveryCounts, DeliveryError, DeliveryOutcome, EventSender, OutboxRow,
+    Selection, Unrenderable,
 };
 use crate::ports::store_error::StoreError;
 
@@ -54,9 +54,9 @@ impl AuditOutbox for MemoryOutbox {
         which: Selection<'_>,
         sender: &dyn EventSender,
         deadline: Instant,
-    ) -> Result<DeliveryCounts, StoreError> {
+    ) -> Result<DeliveryCounts, DeliveryError> {
         if *self.broken.lock().unwrap() {
-            return Err(StoreError::Unavailable("gone".into()));
+            return Err(StoreError::Unavailable("gone".into()).into());
         }
         let held: Vec<Row> = {
             let rows = self.rows.lock().unwrap();

@@ -1,3 +1,3 @@
--- delete_held_events: deletes delivered events that this transaction has locked, by the places of their rows.
+-- delete_held_events: deletes events that this transaction has locked, by the places of their rows; committed once they are delivered.
 delete from audit_outbox
 where ctid = any ($1::tid[])
