@@ -254,6 +254,42 @@ async fn a_batch_probes_large_tables() {
     }
 }
 
+/// A connection that has planned its statements for small tables, and keeps these plans after a bulk load.
+#[tokio::test]
+async fn statements_prepared_before_a_bulk_load_read_no_table_from_end_to_end_after_it() {
+    let database = Database::migrated().await;
+    let client = database.connect().await;
+    let few = "set plan_cache_mode = force_generic_plan;
+        insert into feature_flags (flag_key) values ('first');
+        insert into feature_flag_schedules (flag_id, scheduled_at, updates, created_by, idempotency_key)
+        select id, now(), '{}', 'anna', 'key-' || n from feature_flags, generate_series(1, 10) n";
+    run(&client, few).await;
+    let id = "'019c9f69-1afa-7c3e-9d52-6b1f0e8a4c27'";
+    let flag = "'flag-1', 'production'";
+    let calls = [
+        ("find_schedule", format!("({flag}, {id})")),
+        ("list_schedules", format!("({flag}, 'pending', now(), {id}, 51)")),
+        ("cancel_schedule", format!("({flag}, {id}, 'anna', null, {id}, '{{}}', false)")),
+        // A retry, when its time is past.
+        (
+            "create_schedule",
+            format!("({flag}, {id}, now(), null, '{{}}', null, null, 'anna', 'key', {id}, '{{}}', true)"),
+        ),
+    ];
+    let prepared = calls.each_ref().map(|(name, _)| *name);
+    assert!(NAMED.iter().all(|name| prepared.contains(name)), "{NAMED:?} are named");
+    for (name, values) in &calls {
+        run(&client, &format!("prepare {name} as {}", statements()[*name])).await;
+        explain(&client, &format!("execute {name}{values}")).await;
+    }
+    run(&client, HISTORY.trim_end_matches("analyze")).await;
+
+    for (name, values) in &calls {
+        let plan = explain(&client, &format!("execute {name}{values}")).await;
+        assert!(!plan.contains("Seq Scan on feature_flag"), "{name} reads a table from end to end:\n{plan}");
+    }
+}
+
 /// The statement without its lines between `-- block:` and `-- :block`.
 fn without(sql: &str, block: &str) -> String {
     let (begin, end) = (format!("-- {block}:"), format!("-- :{block}"));

@@ -23,8 +23,9 @@ created as (
     where not exists (select from stored_before)
         and (
             ($4 > pg_catalog.now() and $4 <= pg_catalog.now() + interval '8784 hours')
-            or exists (
-                select from feature_flag_schedules earlier
+            -- Not `exists`: a plan made while the table was small would read all of it.
+            or (
+                select true from feature_flag_schedules earlier
                 where earlier.flag_id = flag.id and earlier.created_by = $9 and earlier.idempotency_key = $10
             )
         )
