@@ -17,7 +17,7 @@
 //! - `FAULT_MINUTES=20 make test T=fault_matrix_of_pairs`: pairs for so long, `FAULT_SEED` decides which.
 //!
 //! # Named cases
-//! `locked_rows`, `losses`, `memory`, `prepared`, `triggers` and `undeletable` have tests of what has gone wrong before.
+//! `locked_rows`, `losses`, `memory`, `prepared`, `triggers`, `undeletable` and `unsettled` have tests of what has gone wrong before.
 
 mod case;
 mod fault_kinds;
@@ -31,3 +31,4 @@ mod prepared;
 mod scenario;
 mod triggers;
 mod undeletable;
+mod unsettled;

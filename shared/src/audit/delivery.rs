@@ -21,8 +21,18 @@ pub(super) struct Sender<'a> {
     trail: &'a AuditTrail,
     sent: AtomicBool,
     stopped: AtomicBool,
-    kept: Mutex<Vec<EventId>>,
+    rows: Mutex<Rows>,
     unanswered: Mutex<Vec<usize>>,
+}
+
+/// Rows that were sent, by what became of them.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) delivered: Vec<EventId>,
+    /// Another delivery may send them.
+    pub(super) kept: Vec<EventId>,
+    /// Dead, or delivered before: there is nothing more to send.
+    pub(super) done: Vec<EventId>,
 }
 
 #[async_trait]
@@ -34,6 +44,9 @@ impl EventSender for Sender<'_> {
         for (index, row) in rows.into_iter().enumerate() {
             let OutboxRow { event_id, use_time_of_sending, event } = row;
             match event {
+                _ if self.trail.delivered().contains(event_id) => {
+                    outcomes[index] = DeliveryOutcome::DeliveredBefore;
+                }
                 Ok(event) => {
                     events.push((Outgoing { index, event_id, use_time_of_sending }, log_event(&event)))
                 }
@@ -50,11 +63,16 @@ impl EventSender for Sender<'_> {
             }
         }
         self.send_all(events, &mut outcomes, until).await;
-        let stays = |outcome: &DeliveryOutcome| {
-            matches!(outcome, DeliveryOutcome::Kept | DeliveryOutcome::TimestampRejected)
-        };
-        let kept = ids.into_iter().zip(&outcomes).filter(|(_, outcome)| stays(outcome)).map(|(id, _)| id);
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).extend(kept);
+        let mut rows = Rows::default();
+        for (id, outcome) in ids.into_iter().zip(&outcomes) {
+            match outcome {
+                DeliveryOutcome::Delivered => rows.delivered.push(id),
+                DeliveryOutcome::Kept | DeliveryOutcome::TimestampRejected => rows.kept.push(id),
+                DeliveryOutcome::Dead(_) | DeliveryOutcome::DeliveredBefore => rows.done.push(id),
+            }
+        }
+        self.trail.delivered().extend(rows.delivered.iter().copied());
+        *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = rows;
         outcomes
     }
 }
@@ -65,14 +83,13 @@ impl<'a> Sender<'a> {
             trail,
             sent: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
-            kept: Mutex::default(),
+            rows: Mutex::default(),
             unanswered: Mutex::default(),
         }
     }
 
-    /// Rows that stay in the outbox.
-    pub(super) fn kept(self) -> Vec<EventId> {
-        self.kept.into_inner().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn rows(self) -> Rows {
+        self.rows.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Indexes of events that may have been stored.

@@ -1,10 +1,12 @@
 //! The audit trail: queues the events of committed changes, and delivers them to the audit log.
 //!
 //! It never fails or delays an operation, and loses no event: until the audit log has an event, it is in the outbox, or in
-//! memory and in the function's own log. `delivery` sends events, [`sweep`] decides when.
+//! memory and in the function's own log. `delivery` sends events; `flush` and [`sweep`] decide when.
 
 mod batch;
 mod delivery;
+mod flush;
+mod recent;
 pub mod render;
 mod send_state;
 pub mod sweep;
@@ -15,6 +17,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use recent::Recent;
 use render::log_event;
 
 use crate::domain::audit_event::{AuditEvent, EventId};
@@ -32,6 +35,8 @@ pub struct AuditTrail {
     clock: Arc<dyn Clock>,
     queue: Mutex<Queue>,
     invocation: Mutex<Invocation>,
+    /// Events from the outbox that this process has delivered: a row that is still there is not sent again.
+    delivered: Mutex<Recent>,
 }
 
 /// Events that this process has not sent yet.
@@ -62,19 +67,30 @@ struct DirectEvent {
     not_before: Option<Instant>,
 }
 
-/// How the audit log responded in this invocation.
+/// What this invocation has learnt about the audit log and the outbox.
 #[derive(Debug, Default)]
 struct Invocation {
     /// The outcome of an earlier call is unknown, so anything sent now could be a copy.
     may_duplicate: bool,
     /// The longest response time.
     slowest: Duration,
+    /// Rows that stay in the outbox, so that later sweeps of this invocation leave them alone.
+    left: Vec<EventId>,
+    /// Most rows in a delivery, once some could not be deleted together.
+    limit: Option<u16>,
 }
 
 impl AuditTrail {
     #[must_use]
     pub fn new(outbox: Arc<dyn AuditOutbox>, log: Arc<dyn AuditLog>, clock: Arc<dyn Clock>) -> Self {
-        Self { outbox, log, clock, queue: Mutex::default(), invocation: Mutex::default() }
+        Self {
+            outbox,
+            log,
+            clock,
+            queue: Mutex::default(),
+            invocation: Mutex::default(),
+            delivered: Mutex::default(),
+        }
     }
 
     /// Begins an invocation. After a call without a response, nothing more is sent until the next one begins, so a log
@@ -113,6 +129,11 @@ impl AuditTrail {
     fn invocation(&self) -> MutexGuard<'_, Invocation> {
         // As in `queue`.
         self.invocation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn delivered(&self) -> MutexGuard<'_, Recent> {
+        // As in `queue`.
+        self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

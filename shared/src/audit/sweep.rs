@@ -1,21 +1,22 @@
-//! When events are sent: an invocation's own right after its response, and the processor's and undelivered ones once a
-//! minute.
+//! The delivery of events from the outbox, once a minute: the processor's own, and those that other functions have not delivered.
 
 use std::time::{Duration, Instant};
 
-use super::delivery::Sender;
-use super::render::log_event;
-use super::{AuditTrail, DirectEvent, StoredEvent};
+use super::AuditTrail;
+use super::delivery::{Rows, Sender};
 use crate::domain::audit_event::EventId;
 use crate::error::chain;
-use crate::ports::outbox::{DeliveryCounts, DeliveryError, DeliveryOutcome, Selection};
+use crate::ports::outbox::{Delivery, DeliveryCounts, DeliveryError, Selection};
+use crate::ports::store_error::StoreError;
 
 /// Most rows locked by one delivery, and direct events sent at a time: about a megabyte of events.
-const MAX_ROWS_PER_DELIVERY: u16 = 1_000;
+pub(super) const MAX_ROWS_PER_DELIVERY: u16 = 1_000;
 
-/// Rows that cannot be deleted together are tried in deliveries that are smaller by this factor, until the one at fault is found;
-/// after each success they grow again.
+/// Rows that cannot be deleted together are tried in deliveries that are smaller by this factor, until the one at fault is found:
+/// few attempts, because each may take long.
 const SHRINK_FACTOR: u16 = 10;
+/// After each success they grow again.
+const GROWTH_FACTOR: u16 = 2;
 
 /// With less time left, the sweep starts no call: one that is cut short may have stored its events, and the next tick
 /// would send them again.
@@ -24,241 +25,135 @@ const CALL_RESERVE: Duration = Duration::from_secs(1);
 /// The sweep delivers rows of at least this age: their writer has had its chance.
 pub const SWEEP_AGE: Duration = Duration::from_secs(30);
 
-/// Stored events that were queued longer ago than this are left to the sweep, which may have delivered them: the
-/// environment was frozen meanwhile.
-const OWN_AGE: Duration = Duration::from_secs(20);
-
-/// Of the time for a delivery, reserved for storing its outcome: at most this, and at most a quarter.
-const SETTLE_RESERVE: Duration = Duration::from_millis(300);
-
 /// A delivery ends after this many rounds in which CloudWatch Logs accepted nothing.
-const MAX_FRUITLESS_ROUNDS: usize = 3;
-
-/// A direct event that may be stored is sent again in each of this many next invocations.
-const PROMPT_REPEATS: u32 = 2;
-/// After that it waits this long, doubled each time: a log that stores events and responds too late gets few copies.
-const REPEAT_AFTER: Duration = Duration::from_secs(30);
-
-struct DeliveryResult {
-    counts: DeliveryCounts,
-    stopped: bool,
-    kept: Vec<EventId>,
-}
-
-/// Direct events taken out of the queue. On drop, the remaining ones return to its front.
-struct Taken<'a> {
-    trail: &'a AuditTrail,
-    events: Vec<DirectEvent>,
-}
-
-impl<'a> Taken<'a> {
-    fn nothing(trail: &'a AuditTrail) -> Self {
-        Self { trail, events: Vec::new() }
-    }
-
-    fn first(trail: &'a AuditTrail, count: usize) -> Self {
-        let mut queue = trail.queue();
-        let count = queue.direct.len().min(count);
-        let events = queue.direct.drain(..count).collect();
-        drop(queue);
-        Self { trail, events }
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        let mut queue = self.trail.queue();
-        for event in self.events.drain(..).rev() {
-            queue.direct.push_front(event);
-        }
-    }
-}
+pub(super) const MAX_FRUITLESS_ROUNDS: usize = 3;
 
 impl AuditTrail {
-    /// Sends every event that this process has queued, until `deadline`. Stored events that could not be sent are left
-    /// to the sweep; direct events are kept for the next flush. Never fails.
-    pub async fn flush(&self, deadline: Instant) -> DeliveryCounts {
-        // Direct events first, because they are in memory only. A log that does not accept them accepts no others either.
-        let (mut total, stopped) = self.flush_direct(deadline).await;
-        // Whatever becomes of these, the sweep delivers what is left of them.
-        let stored: Vec<StoredEvent> = self.queue().stored.drain(..).collect();
-        if !stopped {
-            total.add(self.flush_stored(stored, deadline).await);
-        }
-        total
-    }
-
-    /// Sends events from memory, and stores their outcomes. Nothing holds their rows, so two may send one of them; but the
-    /// sweep leaves young rows alone.
-    async fn flush_stored(&self, mut stored: Vec<StoredEvent>, deadline: Instant) -> DeliveryCounts {
-        let now = self.clock.now();
-        stored.retain(|event| now.since(event.queued_at).to_std().unwrap_or_default() < OWN_AGE);
-        if stored.is_empty() {
-            return DeliveryCounts::default();
-        }
-        let ids: Vec<EventId> = stored.iter().map(|stored| stored.event.event_id).collect();
-        let left = deadline.saturating_duration_since(Instant::now());
-        let until = deadline - SETTLE_RESERVE.min(left / 4);
-        let events = stored.iter().map(|StoredEvent { event, .. }| (event.event_id, false, log_event(event)));
-        let outcomes = Sender::new(self).send_queued(events, until).await;
-        let counts = DeliveryCounts::of(&outcomes);
-        let outcomes: Vec<_> =
-            ids.into_iter().zip(outcomes).filter(|(_, outcome)| *outcome != DeliveryOutcome::Kept).collect();
-        if !outcomes.is_empty()
-            && let Err(error) = self.outbox.settle(&outcomes, deadline).await
-        {
-            tracing::warn!(
-                error = chain(&error),
-                "audit events that were sent stay in the outbox, and may be sent again"
-            );
-        }
-        counts
-    }
-
-    /// Sends direct events, in order; also returns whether that ended early.
-    async fn flush_direct(&self, deadline: Instant) -> (DeliveryCounts, bool) {
-        let mut total = DeliveryCounts::default();
-        // Not due yet. Dropped after `batch`, so they return to the queue in front of it.
-        let mut later = Taken::nothing(self);
-        let mut fruitless = 0;
-        loop {
-            let mut batch = Taken::first(self, MAX_ROWS_PER_DELIVERY.into());
-            if batch.events.is_empty() {
-                return (total, false);
-            }
-            let now = Instant::now();
-            later.events.extend(batch.events.extract_if(.., |direct| direct.not_before > Some(now)));
-            let sender = Sender::new(self);
-            let events = batch.events.iter();
-            let events = events.map(|it| (it.event_id, it.use_time_of_sending, it.event.clone()));
-            let outcomes = sender.send_queued(events, deadline).await;
-            for index in sender.unanswered() {
-                batch.events[index].unanswered();
-            }
-            fruitless += usize::from(outcomes.contains(&DeliveryOutcome::Kept));
-            let mut outcomes = outcomes.into_iter();
-            total.held += batch.events.len();
-            batch.events.retain_mut(|direct| match outcomes.next() {
-                Some(DeliveryOutcome::Delivered) => {
-                    total.delivered += 1;
-                    false
-                }
-                // It was logged in full.
-                Some(DeliveryOutcome::Dead(_)) => {
-                    total.dead += 1;
-                    false
-                }
-                Some(DeliveryOutcome::TimestampRejected) => {
-                    direct.use_time_of_sending = true;
-                    true
-                }
-                Some(DeliveryOutcome::Kept) | None => true,
-            });
-            if sender.stopped() || fruitless == MAX_FRUITLESS_ROUNDS {
-                return (total, true);
-            }
-            // CloudWatch Logs rejected the remaining events, and accepted no others.
-            later.events.append(&mut batch.events);
-        }
-    }
-
     /// Sends undelivered events, oldest first, until none is left or `deadline`: the processor's own, and those that other
     /// functions have not delivered. Never fails.
     pub async fn sweep(&self, deadline: Instant) -> DeliveryCounts {
         let mut total = DeliveryCounts::default();
         // Events that CloudWatch Logs rejected without accepting any others must not block the rest.
-        let mut except = Vec::new();
+        let mut kept = Vec::new();
         let mut fruitless = 0;
-        let mut undeletable = Vec::new();
-        let mut limit = MAX_ROWS_PER_DELIVERY;
+        let mut undeletable = Undeletable::default();
         while !self.may_duplicate() && Instant::now() + CALL_RESERVE.max(self.time_for_an_answer()) < deadline
         {
+            let limit = self.invocation().limit.unwrap_or(MAX_ROWS_PER_DELIVERY);
+            let except = [self.invocation().left.as_slice(), &kept].concat();
             let which = Selection { age: SWEEP_AGE, limit, except: &except };
-            let DeliveryResult { counts, stopped, kept } = match self.deliver(which, deadline).await {
-                Ok(result) => result,
-                Err(DeliveryError { error, undeletable: events }) => {
-                    match events.as_slice() {
-                        [] => break,
-                        [event] => {
-                            except.push(*event);
-                            undeletable.push((*event, error));
-                        }
-                        events => limit = shrunk(events.len()),
-                    }
+            let sender = Sender::new(self);
+            let Delivery { counts, unsettled } = match self.outbox.deliver(which, &sender, deadline).await {
+                Ok(delivery) => delivery,
+                Err(error) if error.undeletable.is_empty() => {
+                    self.broken_off(&error.error, sender.sent());
+                    break;
+                }
+                Err(error) => {
+                    self.leave_or_divide(&error.undeletable);
+                    undeletable.add(error);
                     continue;
                 }
             };
-            let is_end = counts.held < usize::from(limit);
-            limit = MAX_ROWS_PER_DELIVERY.min(limit.saturating_mul(SHRINK_FACTOR));
+            undeletable.together = None;
             total.add(counts);
-            if counts.delivered + counts.dead == 0 {
+            let (stopped, rows) = (sender.stopped(), sender.rows());
+            self.settled(&rows, unsettled);
+            if rows.kept.len() == counts.held {
                 fruitless += 1;
                 if stopped || fruitless == MAX_FRUITLESS_ROUNDS {
                     break;
                 }
             }
             if !stopped {
-                if is_end {
+                if counts.held < usize::from(limit) {
                     break;
                 }
-                except.extend(kept);
+                kept.extend(rows.kept);
             }
         }
-        if let [(event_id, error), ..] = undeletable.as_slice() {
-            tracing::warn!(
-                error = chain(error),
-                event_id = %event_id.0,
-                events = undeletable.len(),
-                "audit events were not delivered, because their rows cannot be deleted; the first is named"
-            );
-        }
+        undeletable.log();
         total
     }
 
-    async fn deliver(
-        &self,
-        which: Selection<'_>,
-        deadline: Instant,
-    ) -> Result<DeliveryResult, DeliveryError> {
-        let sender = Sender::new(self);
-        let result = self.outbox.deliver(which, &sender, deadline).await;
-        if let Err(DeliveryError { error, undeletable }) = &result
-            && undeletable.is_empty()
-        {
-            let error = chain(error);
-            if sender.sent() {
-                // Some events are stored, but their rows still exist.
-                self.invocation().may_duplicate = true;
-                tracing::warn!(
-                    error,
-                    "audit events that were sent stay in the outbox, and may be sent again"
-                );
-            } else {
-                tracing::warn!(error, "audit events were not delivered and stay in the outbox");
+    /// Later deliveries of this invocation leave a single row alone, and take fewer rows at a time after several.
+    fn leave_or_divide(&self, undeletable: &[EventId]) {
+        let mut invocation = self.invocation();
+        match undeletable {
+            [row] => invocation.left.push(*row),
+            rows => {
+                let rows = u16::try_from(rows.len()).unwrap_or(MAX_ROWS_PER_DELIVERY);
+                invocation.limit = Some((rows / SHRINK_FACTOR).max(1));
             }
         }
-        let counts = result?;
-        Ok(DeliveryResult { counts, stopped: sender.stopped(), kept: sender.kept() })
+    }
+
+    /// Later deliveries of this invocation leave alone what has nothing more to be sent, and take more rows at a time again.
+    fn settled(&self, rows: &Rows, unsettled: Option<StoreError>) {
+        let mut invocation = self.invocation();
+        invocation.left.extend_from_slice(&rows.done);
+        if let Some(error) = unsettled {
+            invocation.left.extend_from_slice(&rows.delivered);
+            tracing::warn!(
+                error = chain(&error),
+                "the outcomes of audit events that were sent could not be stored"
+            );
+        }
+        let limit = invocation.limit.map(|limit| limit.saturating_mul(GROWTH_FACTOR));
+        invocation.limit = limit.filter(|limit| *limit < MAX_ROWS_PER_DELIVERY);
+    }
+
+    fn broken_off(&self, error: &StoreError, sent: bool) {
+        let error = chain(error);
+        if sent {
+            // Some events are stored, but their rows still exist.
+            self.invocation().may_duplicate = true;
+            tracing::warn!(error, "audit events that were sent stay in the outbox, and may be sent again");
+        } else {
+            tracing::warn!(error, "audit events were not delivered and stay in the outbox");
+        }
     }
 }
 
-/// How many events to try after these together could not be deleted.
-fn shrunk(events: usize) -> u16 {
-    u16::try_from(events).unwrap_or(MAX_ROWS_PER_DELIVERY).div_euclid(SHRINK_FACTOR).max(1)
+/// What one sweep could not delete.
+#[derive(Default)]
+struct Undeletable {
+    rows: usize,
+    first: Option<(EventId, StoreError)>,
+    /// The error of the last delivery, if it had several rows.
+    together: Option<StoreError>,
 }
 
-impl DirectEvent {
-    /// Records a send without a response.
-    fn unanswered(&mut self) {
-        self.unanswered += 1;
-        let times = self.unanswered.saturating_sub(PROMPT_REPEATS);
-        self.not_before = (times > 0)
-            .then(|| Instant::now() + REPEAT_AFTER.saturating_mul(2_u32.saturating_pow(times.min(10) - 1)));
+impl Undeletable {
+    fn add(&mut self, DeliveryError { error, undeletable }: DeliveryError) {
+        if let [row] = undeletable.as_slice() {
+            self.rows += 1;
+            self.together = None;
+            self.first.get_or_insert((*row, error));
+        } else {
+            self.together = Some(error);
+        }
+    }
+
+    fn log(self) {
+        if let Some((event_id, error)) = self.first {
+            tracing::warn!(
+                error = chain(&error),
+                event_id = %event_id.0,
+                events = self.rows,
+                "audit events were not delivered, because their rows cannot be deleted; the first is named"
+            );
+        } else if let Some(error) = self.together {
+            tracing::warn!(
+                error = chain(&error),
+                "audit events were not delivered: their rows could not be deleted, and there was no time left to find the cause"
+            );
+        }
     }
 }
 
 impl DeliveryCounts {
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.held += other.held;
         self.delivered += other.delivered;
         self.dead += other.dead;

@@ -11,8 +11,8 @@ use crate::error::BoxError;
 #[async_trait]
 pub trait AuditOutbox: Send + Sync {
     /// Locks undelivered rows, oldest first, and deletes them; passes them to `sender`, and commits if all were delivered.
-    /// Otherwise the deletion is undone, and the outcome of each is stored. Nothing is sent unless its row could be deleted: it
-    /// would be sent again and again.
+    /// Otherwise the deletion is undone, and the outcome of each is stored, as by [`settle`](Self::settle). Nothing is sent unless
+    /// its row could be deleted: it would be sent again and again.
     ///
     /// Rows locked by another process are skipped; when this process dies, its rows are free at once. Returns by `deadline`,
     /// whatever the database does. Rows whose event type this release does not know are skipped.
@@ -21,7 +21,7 @@ pub trait AuditOutbox: Send + Sync {
         which: Selection<'_>,
         sender: &dyn EventSender,
         deadline: Instant,
-    ) -> Result<DeliveryCounts, DeliveryError>;
+    ) -> Result<Delivery, DeliveryError>;
 
     /// Stores the outcomes of events that were sent: one by one, if they cannot be stored together. Events whose rows are gone
     /// are ignored.
@@ -74,6 +74,14 @@ pub struct Unrenderable {
     pub raw: String,
 }
 
+/// What was sent.
+#[derive(Debug, Default)]
+pub struct Delivery {
+    pub counts: DeliveryCounts,
+    /// Why not all outcomes could be stored: some of the rows are as they were.
+    pub unsettled: Option<StoreError>,
+}
+
 /// A delivery failed.
 #[derive(Debug)]
 pub struct DeliveryError {
@@ -93,6 +101,8 @@ impl From<StoreError> for DeliveryError {
 pub enum DeliveryOutcome {
     /// CloudWatch Logs has it: the row is deleted.
     Delivered,
+    /// This process has delivered it before, but its row was still there: it is not sent again, and the row is deleted.
+    DeliveredBefore,
     /// Not sent for now: the row stays unchanged.
     Kept,
     /// Its timestamp was rejected: the next attempt uses the time of sending.
@@ -101,10 +111,19 @@ pub enum DeliveryOutcome {
     Dead(String),
 }
 
+impl DeliveryOutcome {
+    /// CloudWatch Logs has the event, so its row is deleted.
+    #[must_use]
+    pub fn is_delivered(&self) -> bool {
+        matches!(self, Self::Delivered | Self::DeliveredBefore)
+    }
+}
+
 /// The result of a delivery, in events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DeliveryCounts {
     pub held: usize,
+    /// Those delivered before are not among them.
     pub delivered: usize,
     pub dead: usize,
 }

@@ -20,8 +20,7 @@ use crate::ports::audit_log::{AuditLog, LogEvent, PutError};
 use crate::ports::clock::Clock;
 use crate::ports::due::{Batch, BatchFailure, BatchRequest, Claim, DuePosition, DueStore, NextDue, StillDue};
 use crate::ports::outbox::{
-    AuditBacklog, AuditOutbox, DeliveryCounts, DeliveryError, DeliveryOutcome, EventSender, FallbackLog,
-    Selection,
+    AuditBacklog, AuditOutbox, Delivery, DeliveryError, DeliveryOutcome, EventSender, FallbackLog, Selection,
 };
 use crate::ports::store_error::{Fault, StoreError};
 
@@ -224,8 +223,8 @@ impl AuditOutbox for NoOutbox {
         _: Selection<'_>,
         _: &dyn EventSender,
         _: Instant,
-    ) -> Result<DeliveryCounts, DeliveryError> {
-        Ok(DeliveryCounts::default())
+    ) -> Result<Delivery, DeliveryError> {
+        Ok(Delivery::default())
     }
 
     async fn settle(&self, _: &[(EventId, DeliveryOutcome)], _: Instant) -> Result<(), StoreError> {

@@ -11,7 +11,6 @@ use uuid::Uuid;
 use super::audited_write::begin;
 use super::connection::{Object, within};
 use super::query_error::QueryError;
-use super::retry::STATEMENT_LIMIT;
 use super::rows::{Place, RawJson, field};
 use super::session::{Param, run_unnamed};
 use crate::domain::audit_event::{AuditEvent, EventId, EventType};
@@ -22,6 +21,11 @@ use crate::ports::store_error::StoreError;
 const HOLD: &str = include_str!("sql/hold_events.sql");
 pub(super) const DELETE_HELD: &str = include_str!("sql/delete_held_events.sql");
 
+/// What is deferred until the commit would come too late, for then everything has been sent. The rows themselves are locked, so
+/// only a trigger or a constraint can wait: not for long, because all events wait with it.
+const BEFORE_DELETION: &str = "set constraints all immediate; set local lock_timeout = '100ms'";
+/// For locking and deleting rows, which takes milliseconds.
+const DELETION_LIMIT: Duration = Duration::from_secs(2);
 /// Maximum time reserved for storing the outcome of a delivery.
 const SETTLE_RESERVE: Duration = Duration::from_millis(300);
 /// Maximum time reserved for cancelling an overdue delivery on the server.
@@ -69,7 +73,7 @@ pub(super) async fn hold_and_send(
     deadlines: Deadlines,
     undeletable: &mut Vec<EventId>,
 ) -> Result<Result<Sent, QueryError>, ()> {
-    let until = deadlines.sending.min(Instant::now() + STATEMENT_LIMIT);
+    let until = deadlines.sending.min(Instant::now() + DELETION_LIMIT);
     let held = match within(until, hold(client, which, undeletable)).await? {
         Ok(held) => held,
         Err(error) => return Ok(Err(error)),
@@ -103,8 +107,7 @@ async fn hold<'a>(
         return Ok(Held { transaction, rows });
     }
     undeletable.extend(rows.iter().map(|row| row.event_id));
-    // What is deferred until the commit would come too late: then everything has been sent.
-    transaction.batch_execute("set constraints all immediate").await?;
+    transaction.batch_execute(BEFORE_DELETION).await?;
     let deleted = transaction.execute_typed(DELETE_HELD, &[(&places, Type::TID_ARRAY)]).await?;
     if deleted != rows.len() as u64 {
         let message = format!("{deleted} of {} rows were deleted: a trigger prevents it", rows.len());
@@ -113,7 +116,7 @@ async fn hold<'a>(
     Ok(Held { transaction, rows })
 }
 
-/// Sends the rows, and commits their deletion if all of them were delivered.
+/// Sends the events, and commits the deletion of their rows if all of them were delivered.
 async fn send(held: Held<'_>, sender: &dyn EventSender, until: Instant) -> Result<Sent, QueryError> {
     let Held { transaction, rows } = held;
     let ids: Vec<EventId> = rows.iter().map(|row| row.event_id).collect();
@@ -121,11 +124,11 @@ async fn send(held: Held<'_>, sender: &dyn EventSender, until: Instant) -> Resul
         outcomes = sender.send(rows, until) => outcomes,
         error = keep_alive(&transaction) => return Err(error.into()),
     };
-    let is_deleted = outcomes.iter().all(|outcome| *outcome == DeliveryOutcome::Delivered);
-    if is_deleted {
-        transaction.commit().await?;
-    } else {
-        transaction.rollback().await?;
+    let mut is_deleted = outcomes.iter().all(DeliveryOutcome::is_delivered);
+    let ending = if is_deleted { transaction.commit().await } else { transaction.rollback().await };
+    if let Err(error) = ending {
+        tracing::warn!(%error, "the rows of audit events that were sent could not be deleted together");
+        is_deleted = false;
     }
     Ok(Sent { outcomes: ids.into_iter().zip(outcomes).collect(), is_deleted })
 }

@@ -15,7 +15,8 @@ use super::rows::{Place, duration, field, unsigned};
 use super::session::{Param, Params, Query};
 use crate::domain::audit_event::EventId;
 use crate::ports::outbox::{
-    AuditBacklog, AuditOutbox, DeliveryCounts, DeliveryError, DeliveryOutcome, EventSender, Selection,
+    AuditBacklog, AuditOutbox, Delivery, DeliveryCounts, DeliveryError, DeliveryOutcome, EventSender,
+    Selection,
 };
 use crate::ports::store_error::StoreError;
 
@@ -30,7 +31,7 @@ impl AuditOutbox for Postgres {
         which: Selection<'_>,
         sender: &dyn EventSender,
         deadline: Instant,
-    ) -> Result<DeliveryCounts, DeliveryError> {
+    ) -> Result<Delivery, DeliveryError> {
         let deadlines = Deadlines::before(deadline);
         let mut client = self.connections.get(deadlines.sending).await?;
         let mut undeletable = Vec::new();
@@ -44,10 +45,9 @@ impl AuditOutbox for Postgres {
         };
         match finished {
             Ok(Sent { outcomes, is_deleted }) => {
-                if !is_deleted {
-                    self.settle(&outcomes, deadline).await?;
-                }
-                Ok(DeliveryCounts::of(outcomes.iter().map(|(_, outcome)| outcome)))
+                let settled = if is_deleted { Ok(()) } else { self.settle(&outcomes, deadline).await };
+                let counts = DeliveryCounts::of(outcomes.iter().map(|(_, outcome)| outcome));
+                Ok(Delivery { counts, unsettled: settled.err() })
             }
             Err(error) => {
                 if undeletable.len() == 1 {
@@ -63,7 +63,8 @@ impl AuditOutbox for Postgres {
         outcomes: &[(EventId, DeliveryOutcome)],
         deadline: Instant,
     ) -> Result<(), StoreError> {
-        let Deadlines { settling: until, giving_up, .. } = Deadlines::before(deadline);
+        let Deadlines { settling, giving_up, .. } = Deadlines::before(deadline);
+        let until = settling.min(Instant::now() + STATEMENT_LIMIT);
         let settling = async {
             let Err(error) = self.settle_together(outcomes, until).await else { return Ok(()) };
             if outcomes.len() == 1 {
@@ -71,6 +72,9 @@ impl AuditOutbox for Postgres {
             }
             let mut result = Ok(());
             for outcome in outcomes {
+                if Instant::now() >= until {
+                    return Err(error);
+                }
                 result = result.and(self.settle_together(std::slice::from_ref(outcome), until).await);
             }
             result
@@ -132,7 +136,9 @@ impl<'a> Settlement<'a> {
         let mut settlement = Self::default();
         for (EventId(id), outcome) in outcomes {
             match outcome {
-                DeliveryOutcome::Delivered => settlement.delivered.push(*id),
+                DeliveryOutcome::Delivered | DeliveryOutcome::DeliveredBefore => {
+                    settlement.delivered.push(*id)
+                }
                 DeliveryOutcome::Kept => {}
                 DeliveryOutcome::TimestampRejected => settlement.refused.push(*id),
                 DeliveryOutcome::Dead(reason) => {

@@ -13,8 +13,8 @@ use crate::error::BoxError;
 use crate::ports::audit_log::{AuditLog, LogEvent, PutError};
 use crate::ports::clock::Clock;
 use crate::ports::outbox::{
-    AuditBacklog, AuditOutbox, DeliveryCounts, DeliveryError, DeliveryOutcome, EventSender, OutboxRow,
-    Selection, Unrenderable,
+    AuditBacklog, AuditOutbox, Delivery, DeliveryCounts, DeliveryError, DeliveryOutcome, EventSender,
+    OutboxRow, Selection, Unrenderable,
 };
 use crate::ports::store_error::StoreError;
 
@@ -54,7 +54,7 @@ impl AuditOutbox for MemoryOutbox {
         which: Selection<'_>,
         sender: &dyn EventSender,
         deadline: Instant,
-    ) -> Result<DeliveryCounts, DeliveryError> {
+    ) -> Result<Delivery, DeliveryError> {
         if *self.broken.lock().unwrap() {
             return Err(StoreError::Unavailable("gone".into()).into());
         }
@@ -84,7 +84,8 @@ impl AuditOutbox for MemoryOutbox {
         assert_eq!(outcomes.len(), held.len(), "one outcome for each row");
         let outcomes: Vec<_> = held.iter().map(|row| row.id).zip(outcomes).collect();
         self.store(&outcomes);
-        Ok(DeliveryCounts::of(outcomes.iter().map(|(_, outcome)| outcome)))
+        let counts = DeliveryCounts::of(outcomes.iter().map(|(_, outcome)| outcome));
+        Ok(Delivery { counts, unsettled: None })
     }
 
     async fn settle(
@@ -110,7 +111,7 @@ impl MemoryOutbox {
         for (id, outcome) in outcomes {
             let Some(at) = rows.iter().position(|row| row.id == *id) else { continue };
             match outcome {
-                DeliveryOutcome::Delivered => drop(rows.remove(at)),
+                DeliveryOutcome::Delivered | DeliveryOutcome::DeliveredBefore => drop(rows.remove(at)),
                 DeliveryOutcome::Kept => {}
                 DeliveryOutcome::TimestampRejected => rows[at].refused = true,
                 DeliveryOutcome::Dead(reason) => rows[at].dead = Some(reason.clone()),
