@@ -1,6 +1,9 @@
 //! Events whose rows cannot be deleted: they wait, and delay no other event.
 
+use std::time::Duration;
+
 use harness::api::Api;
+use harness::lambda::Launch;
 use harness::postgres::SERVICE_ROLE;
 use tokio_postgres::Client;
 
@@ -244,4 +247,34 @@ async fn of_many_events_some_of_which_cannot_be_deleted_none_is_delivered_twice_
         let left = "select count(*) from audit_outbox";
         assert_eq!(count(&client, left).await, 0, "seed {seed}");
     }
+}
+
+#[tokio::test]
+async fn rows_that_take_long_not_to_be_deleted_are_known_to_later_ticks_and_delay_no_other_there() {
+    let launch = |launch: Launch| launch.timeout(Duration::from_secs(8));
+    let api = Api::with().launch("schedule-processor", launch).start().await;
+    let client = api.database.connect_as_superuser().await;
+    fill(&client, 110).await;
+    let slow = "create function slow() returns trigger language plpgsql as $$begin
+             if substr(old.schedule ->> 'flag_key', 6)::int <= 100 then perform pg_sleep(0.1); raise 'no'; end if;
+             return old;
+         end$$;
+         create trigger slow before delete on audit_outbox for each row execute function slow()";
+    client.batch_execute(slow).await.unwrap();
+    let ticks_until = async |backlog: u64| {
+        let mut reports = Vec::new();
+        while reports.len() < 4 {
+            reports.push(api.tick().await.value());
+            if reports.last().is_some_and(|report| report["audit_backlog"] == backlog) {
+                return;
+            }
+        }
+        panic!("the backlog is not {backlog}: {reports:#?}");
+    };
+
+    ticks_until(100).await;
+    assert_eq!(api.events().await.len(), 10);
+    client.batch_execute("drop trigger slow on audit_outbox").await.unwrap();
+    ticks_until(0).await;
+    assert_eq!(copies(&api).await, (1, vec![1; 109]));
 }

@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 
 use super::locked_rows::fill;
 use crate::processor::crowd::count;
-use crate::support::text;
+use crate::support::{LIMIT, text};
 
 /// Events of `fill`.
 const FLAGS: i32 = 6;
@@ -120,4 +120,34 @@ async fn events_that_a_trigger_puts_back_are_not_sent_again_with_every_tick() {
         }
     }
     assert_eq!(copies(&api).await, vec![1; FLAGS as usize + 1_000]);
+}
+
+#[tokio::test]
+async fn a_row_with_the_id_of_a_delivered_event_is_sent_only_if_it_says_something_else() {
+    let api = Api::start().await;
+    let client = api.database.connect_as_superuser().await;
+    client.batch_execute("create table kept as select * from audit_outbox").await.unwrap();
+    let sql = "create function keep() returns trigger language plpgsql security definer as $$begin
+             insert into kept select old.*; return old;
+         end$$;
+         create trigger keep before delete on audit_outbox for each row execute function keep()";
+    client.batch_execute(sql).await.unwrap();
+    fill(&client, 1).await;
+    assert_eq!(api.tick().await.value()["audit_delivered"], 1);
+    client.batch_execute("drop trigger keep on audit_outbox").await.unwrap();
+    for (change, sent) in [("schedule", 0), ("schedule || '{\"reason\": \"another\"}'", 1)] {
+        let sql = format!(
+            "insert into audit_outbox (event_id, event_type, context, schedule)
+             select event_id, event_type, context, {change} from kept"
+        );
+        client.batch_execute(&sql).await.unwrap();
+
+        let report = api.tick().await.value();
+
+        let counts = (&report["audit_delivered"], &report["audit_backlog"]);
+        assert_eq!(counts, (&sent.into(), &0.into()), "{change}: {report:#}");
+    }
+    let is_told = |line: &str| line.contains("WARN") && line.contains("delivered before");
+    api.function("schedule-processor").await.wait_for_log(is_told, LIMIT).await;
+    assert_eq!(copies(&api).await, [2]);
 }

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 
 use super::AuditTrail;
 use super::batch::{EVENT_OVERHEAD, MAX_BYTES, batches, weight};
+use super::recent::Digest;
 use super::render::log_event;
 use super::send_state::{Outgoing, Rejection, SendState, SendStats, storable_reason};
 use crate::domain::audit_event::EventId;
@@ -31,25 +32,21 @@ pub(super) struct Rows {
     pub(super) delivered: Vec<EventId>,
     /// Another delivery may send them.
     pub(super) kept: Vec<EventId>,
-    /// Dead, or delivered before: there is nothing more to send.
-    pub(super) done: Vec<EventId>,
+    /// Delivered before.
+    pub(super) repeated: Vec<EventId>,
+    pub(super) dead: Vec<EventId>,
 }
 
 #[async_trait]
 impl EventSender for Sender<'_> {
     async fn send(&self, rows: Vec<OutboxRow>, until: Instant) -> Vec<DeliveryOutcome> {
         let mut outcomes = vec![DeliveryOutcome::Kept; rows.len()];
-        let ids: Vec<EventId> = rows.iter().map(|row| row.event_id).collect();
+        let mut sent: Vec<(EventId, Option<Digest>)> = Vec::with_capacity(rows.len());
         let mut events = Vec::with_capacity(rows.len());
         for (index, row) in rows.into_iter().enumerate() {
             let OutboxRow { event_id, use_time_of_sending, event } = row;
-            match event {
-                _ if self.trail.delivered().contains(event_id) => {
-                    outcomes[index] = DeliveryOutcome::DeliveredBefore;
-                }
-                Ok(event) => {
-                    events.push((Outgoing { index, event_id, use_time_of_sending }, log_event(&event)))
-                }
+            let event = match event {
+                Ok(event) => log_event(&event),
                 Err(Unrenderable { error, raw }) => {
                     let reason = chain(error.as_ref());
                     tracing::error!(
@@ -59,19 +56,33 @@ impl EventSender for Sender<'_> {
                         "an audit event cannot be rendered and is dead"
                     );
                     outcomes[index] = DeliveryOutcome::Dead(storable_reason(&reason));
+                    sent.push((event_id, None));
+                    continue;
                 }
+            };
+            let digest = Digest::of(&event);
+            sent.push((event_id, Some(digest)));
+            if self.trail.delivered().contains(event_id, digest) {
+                outcomes[index] = DeliveryOutcome::DeliveredBefore;
+            } else {
+                events.push((Outgoing { index, event_id, use_time_of_sending }, event));
             }
         }
         self.send_all(events, &mut outcomes, until).await;
         let mut rows = Rows::default();
-        for (id, outcome) in ids.into_iter().zip(&outcomes) {
-            match outcome {
-                DeliveryOutcome::Delivered => rows.delivered.push(id),
-                DeliveryOutcome::Kept | DeliveryOutcome::TimestampRejected => rows.kept.push(id),
-                DeliveryOutcome::Dead(_) | DeliveryOutcome::DeliveredBefore => rows.done.push(id),
+        let mut delivered = self.trail.delivered();
+        for ((id, digest), outcome) in sent.into_iter().zip(&outcomes) {
+            match (outcome, digest) {
+                (DeliveryOutcome::Delivered, Some(digest)) => {
+                    delivered.insert(id, digest);
+                    rows.delivered.push(id);
+                }
+                (DeliveryOutcome::Kept | DeliveryOutcome::TimestampRejected, _) => rows.kept.push(id),
+                (DeliveryOutcome::DeliveredBefore, _) => rows.repeated.push(id),
+                (DeliveryOutcome::Dead(_) | DeliveryOutcome::Delivered, _) => rows.dead.push(id),
             }
         }
-        self.trail.delivered().extend(rows.delivered.iter().copied());
+        drop(delivered);
         *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = rows;
         outcomes
     }

@@ -29,6 +29,9 @@ use crate::ports::outbox::{AuditOutbox, FallbackLog};
 /// Capacity of the queue of stored events; the sweep delivers what does not fit.
 const MAX_STORED: usize = 1_000;
 
+/// Rows remembered as undeletable.
+const MAX_UNDELETABLE: usize = 10_000;
+
 pub struct AuditTrail {
     outbox: Arc<dyn AuditOutbox>,
     log: Arc<dyn AuditLog>,
@@ -37,6 +40,8 @@ pub struct AuditTrail {
     invocation: Mutex<Invocation>,
     /// Events from the outbox that this process has delivered: a row that is still there is not sent again.
     delivered: Mutex<Recent>,
+    /// Rows that could not be deleted in earlier invocations: all others come first.
+    undeletable: Mutex<VecDeque<EventId>>,
 }
 
 /// Events that this process has not sent yet.
@@ -76,6 +81,8 @@ struct Invocation {
     slowest: Duration,
     /// Rows that stay in the outbox, so that later sweeps of this invocation leave them alone.
     left: Vec<EventId>,
+    /// Those of them that could not be deleted.
+    undeletable: Vec<EventId>,
     /// Most rows in a delivery, once some could not be deleted together.
     limit: Option<u16>,
 }
@@ -90,13 +97,18 @@ impl AuditTrail {
             queue: Mutex::default(),
             invocation: Mutex::default(),
             delivered: Mutex::default(),
+            undeletable: Mutex::default(),
         }
     }
 
     /// Begins an invocation. After a call without a response, nothing more is sent until the next one begins, so a log
     /// that stores events without responding gets at most one copy of an event for each invocation.
     pub fn begin_invocation(&self) {
-        *self.invocation() = Invocation::default();
+        let last = std::mem::take(&mut *self.invocation());
+        let mut undeletable = self.undeletable();
+        undeletable.extend(last.undeletable);
+        let excess = undeletable.len().saturating_sub(MAX_UNDELETABLE);
+        undeletable.drain(..excess);
     }
 
     /// Queues an event that is in the outbox for the next flush.
@@ -134,6 +146,11 @@ impl AuditTrail {
     fn delivered(&self) -> MutexGuard<'_, Recent> {
         // As in `queue`.
         self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn undeletable(&self) -> MutexGuard<'_, VecDeque<EventId>> {
+        // As in `queue`.
+        self.undeletable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -18,6 +18,10 @@ const SHRINK_FACTOR: u16 = 10;
 /// After each success they grow again.
 const GROWTH_FACTOR: u16 = 2;
 
+/// Time for rows that could not be deleted before, and how many of them have a turn together.
+const RETRY_TIME: Duration = Duration::from_secs(5);
+const RETRY_ROWS: usize = 100;
+
 /// With less time left, the sweep starts no call: one that is cut short may have stored its events, and the next tick
 /// would send them again.
 const CALL_RESERVE: Duration = Duration::from_secs(1);
@@ -30,24 +34,48 @@ pub(super) const MAX_FRUITLESS_ROUNDS: usize = 3;
 
 impl AuditTrail {
     /// Sends undelivered events, oldest first, until none is left or `deadline`: the processor's own, and those that other
-    /// functions have not delivered. Never fails.
+    /// functions have not delivered. Those whose rows could not be deleted in earlier invocations come last, in turns and for
+    /// a short time. Never fails.
     pub async fn sweep(&self, deadline: Instant) -> DeliveryCounts {
         let mut total = DeliveryCounts::default();
+        let mut undeletable = Undeletable::default();
+        let mut earlier = self.undeletable().len();
+        let mut is_complete = self.deliver_all(deadline, &mut total, &mut undeletable).await;
+        let until = deadline.min(Instant::now() + RETRY_TIME);
+        while is_complete && earlier > 0 && Instant::now() < until {
+            let again = earlier.min(RETRY_ROWS);
+            earlier -= again;
+            // What cannot be deleted this time either comes back, behind all others.
+            self.undeletable().drain(..again);
+            is_complete = self.deliver_all(until, &mut total, &mut undeletable).await;
+        }
+        undeletable.log(earlier + self.invocation().undeletable.len());
+        total
+    }
+
+    /// Sends all but what is remembered as undeletable. Returns whether everything has been tried.
+    async fn deliver_all(
+        &self,
+        deadline: Instant,
+        total: &mut DeliveryCounts,
+        undeletable: &mut Undeletable,
+    ) -> bool {
         // Events that CloudWatch Logs rejected without accepting any others must not block the rest.
         let mut kept = Vec::new();
         let mut fruitless = 0;
-        let mut undeletable = Undeletable::default();
         while !self.may_duplicate() && Instant::now() + CALL_RESERVE.max(self.time_for_an_answer()) < deadline
         {
             let limit = self.invocation().limit.unwrap_or(MAX_ROWS_PER_DELIVERY);
-            let except = [self.invocation().left.as_slice(), &kept].concat();
+            let mut except = [self.invocation().left.as_slice(), &kept].concat();
+            except.extend(self.undeletable().iter());
             let which = Selection { age: SWEEP_AGE, limit, except: &except };
             let sender = Sender::new(self);
             let Delivery { counts, unsettled } = match self.outbox.deliver(which, &sender, deadline).await {
                 Ok(delivery) => delivery,
                 Err(error) if error.undeletable.is_empty() => {
+                    undeletable.together = None;
                     self.broken_off(&error.error, sender.sent());
-                    break;
+                    return false;
                 }
                 Err(error) => {
                     self.leave_or_divide(&error.undeletable);
@@ -62,25 +90,27 @@ impl AuditTrail {
             if rows.kept.len() == counts.held {
                 fruitless += 1;
                 if stopped || fruitless == MAX_FRUITLESS_ROUNDS {
-                    break;
+                    return false;
                 }
             }
             if !stopped {
                 if counts.held < usize::from(limit) {
-                    break;
+                    return true;
                 }
                 kept.extend(rows.kept);
             }
         }
-        undeletable.log();
-        total
+        false
     }
 
     /// Later deliveries of this invocation leave a single row alone, and take fewer rows at a time after several.
     fn leave_or_divide(&self, undeletable: &[EventId]) {
         let mut invocation = self.invocation();
         match undeletable {
-            [row] => invocation.left.push(*row),
+            [row] => {
+                invocation.left.push(*row);
+                invocation.undeletable.push(*row);
+            }
             rows => {
                 let rows = u16::try_from(rows.len()).unwrap_or(MAX_ROWS_PER_DELIVERY);
                 invocation.limit = Some((rows / SHRINK_FACTOR).max(1));
@@ -91,7 +121,13 @@ impl AuditTrail {
     /// Later deliveries of this invocation leave alone what has nothing more to be sent, and take more rows at a time again.
     fn settled(&self, rows: &Rows, unsettled: Option<StoreError>) {
         let mut invocation = self.invocation();
-        invocation.left.extend_from_slice(&rows.done);
+        invocation.left.extend(rows.dead.iter().chain(&rows.repeated));
+        if !rows.repeated.is_empty() {
+            tracing::warn!(
+                events = rows.repeated.len(),
+                "audit events that were delivered before were still in the outbox; their rows are deleted again"
+            );
+        }
         if let Some(error) = unsettled {
             invocation.left.extend_from_slice(&rows.delivered);
             tracing::warn!(
@@ -115,10 +151,10 @@ impl AuditTrail {
     }
 }
 
-/// What one sweep could not delete.
+/// Why a sweep could not delete rows.
 #[derive(Default)]
 struct Undeletable {
-    rows: usize,
+    /// The first single row.
     first: Option<(EventId, StoreError)>,
     /// The error of the last delivery, if it had several rows.
     together: Option<StoreError>,
@@ -127,7 +163,6 @@ struct Undeletable {
 impl Undeletable {
     fn add(&mut self, DeliveryError { error, undeletable }: DeliveryError) {
         if let [row] = undeletable.as_slice() {
-            self.rows += 1;
             self.together = None;
             self.first.get_or_insert((*row, error));
         } else {
@@ -135,13 +170,13 @@ impl Undeletable {
         }
     }
 
-    fn log(self) {
+    fn log(self, events: usize) {
         if let Some((event_id, error)) = self.first {
             tracing::warn!(
                 error = chain(&error),
                 event_id = %event_id.0,
-                events = self.rows,
-                "audit events were not delivered, because their rows cannot be deleted; the first is named"
+                events,
+                "audit events were not delivered, because their rows cannot be deleted; one is named"
             );
         } else if let Some(error) = self.together {
             tracing::warn!(

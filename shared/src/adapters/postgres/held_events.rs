@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::audited_write::begin;
 use super::connection::{Object, within};
+use super::fault;
 use super::query_error::QueryError;
 use super::rows::{Place, RawJson, field};
 use super::session::{Param, run_unnamed};
@@ -127,7 +128,8 @@ async fn send(held: Held<'_>, sender: &dyn EventSender, until: Instant) -> Resul
     let mut is_deleted = outcomes.iter().all(DeliveryOutcome::is_delivered);
     let ending = if is_deleted { transaction.commit().await } else { transaction.rollback().await };
     if let Err(error) = ending {
-        tracing::warn!(%error, "the rows of audit events that were sent could not be deleted together");
+        let error = fault::message(&error);
+        tracing::warn!(error, "the rows of audit events that were sent could not be deleted together");
         is_deleted = false;
     }
     Ok(Sent { outcomes: ids.into_iter().zip(outcomes).collect(), is_deleted })
