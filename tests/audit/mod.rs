@@ -11,6 +11,6 @@ mod queries;
 mod refusals;
 mod soak;
 mod sweep;
-mod trail;
+pub mod trail;
 mod transitions;
 mod witness;

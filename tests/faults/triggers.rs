@@ -11,7 +11,7 @@ use crate::processor::crowd::count;
 use crate::support::{LIMIT, of_type, text, turn_on};
 
 /// A trigger before an update of a table's rows.
-async fn before_update(client: &Client, table: &str, body: &str) {
+pub async fn before_update(client: &Client, table: &str, body: &str) {
     let sql = format!(
         "create or replace function meddle() returns trigger language plpgsql as $$begin {body} end$$;
          create trigger meddle before update on {table} for each row execute function meddle()"

@@ -5,8 +5,10 @@ use harness::api::Api;
 use tokio_postgres::Client;
 
 use super::locked_rows::fill;
+use super::triggers::before_update;
+use crate::audit::trail;
 use crate::processor::crowd::count;
-use crate::support::{LIMIT, text};
+use crate::support::LIMIT;
 
 /// Events of `fill`.
 const FLAGS: i32 = 6;
@@ -25,10 +27,7 @@ async fn unreadable(client: &Client, rows: usize) {
 
 /// How often each event was delivered.
 async fn copies(api: &Api) -> Vec<usize> {
-    let events = api.events().await;
-    let mut ids: Vec<&str> = events.iter().map(|event| text(event, "event_id")).collect();
-    ids.sort_unstable();
-    ids.chunk_by(|one, other| one == other).map(<[&str]>::len).collect()
+    trail::copies(&api.events().await).into_values().collect()
 }
 
 #[tokio::test]
@@ -38,11 +37,7 @@ async fn events_that_cannot_be_marked_dead_delay_no_other_and_are_logged_once_in
         let client = api.database.connect_as_superuser().await;
         unreadable(&client, MANY).await;
         fill(&client, FLAGS).await;
-        let sql = format!(
-            "create function keep() returns trigger language plpgsql as $$begin {body} end$$;
-             create trigger keep before update on audit_outbox for each row execute function keep()"
-        );
-        client.batch_execute(&sql).await.unwrap();
+        before_update(&client, "audit_outbox", body).await;
 
         let report = api.tick().await.value();
 
@@ -60,9 +55,7 @@ async fn what_was_delivered_is_counted_even_if_another_event_cannot_be_marked_de
     let client = api.database.connect_as_superuser().await;
     unreadable(&client, 1).await;
     fill(&client, FLAGS).await;
-    let sql = "create function keep() returns trigger language plpgsql as $$begin raise 'append only'; end$$;
-         create trigger keep before update on audit_outbox for each row execute function keep()";
-    client.batch_execute(sql).await.unwrap();
+    before_update(&client, "audit_outbox", "raise 'append only';").await;
 
     let report = api.tick().await.value();
 

@@ -79,9 +79,9 @@ struct Invocation {
     may_duplicate: bool,
     /// The longest response time.
     slowest: Duration,
-    /// Rows that stay in the outbox, so that later sweeps of this invocation leave them alone.
-    left: Vec<EventId>,
-    /// Those of them that could not be deleted.
+    /// Rows that may still be in the outbox, though there is nothing more to send.
+    finished: Vec<EventId>,
+    /// Rows that could not be deleted.
     undeletable: Vec<EventId>,
     /// Most rows in a delivery, once some could not be deleted together.
     limit: Option<u16>,

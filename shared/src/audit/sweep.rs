@@ -18,7 +18,7 @@ const SHRINK_FACTOR: u16 = 10;
 /// After each success they grow again.
 const GROWTH_FACTOR: u16 = 2;
 
-/// Time for rows that could not be deleted before, and how many of them have a turn together.
+/// Time for rows that could not be deleted before, and how many of them are tried together.
 const RETRY_TIME: Duration = Duration::from_secs(5);
 const RETRY_ROWS: usize = 100;
 
@@ -34,8 +34,8 @@ pub(super) const MAX_FRUITLESS_ROUNDS: usize = 3;
 
 impl AuditTrail {
     /// Sends undelivered events, oldest first, until none is left or `deadline`: the processor's own, and those that other
-    /// functions have not delivered. Those whose rows could not be deleted in earlier invocations come last, in turns and for
-    /// a short time. Never fails.
+    /// functions have not delivered. Those whose rows could not be deleted in earlier invocations come last, some at a time
+    /// and for a short time. Never fails.
     pub async fn sweep(&self, deadline: Instant) -> DeliveryCounts {
         let mut total = DeliveryCounts::default();
         let mut undeletable = Undeletable::default();
@@ -65,15 +65,14 @@ impl AuditTrail {
         let mut fruitless = 0;
         while !self.may_duplicate() && Instant::now() + CALL_RESERVE.max(self.time_for_an_answer()) < deadline
         {
+            undeletable.together = None;
             let limit = self.invocation().limit.unwrap_or(MAX_ROWS_PER_DELIVERY);
-            let mut except = [self.invocation().left.as_slice(), &kept].concat();
-            except.extend(self.undeletable().iter());
+            let except = [kept.as_slice(), &self.left()].concat();
             let which = Selection { age: SWEEP_AGE, limit, except: &except };
             let sender = Sender::new(self);
             let Delivery { counts, unsettled } = match self.outbox.deliver(which, &sender, deadline).await {
                 Ok(delivery) => delivery,
                 Err(error) if error.undeletable.is_empty() => {
-                    undeletable.together = None;
                     self.broken_off(&error.error, sender.sent());
                     return false;
                 }
@@ -83,7 +82,6 @@ impl AuditTrail {
                     continue;
                 }
             };
-            undeletable.together = None;
             total.add(counts);
             let (stopped, rows) = (sender.stopped(), sender.rows());
             self.settled(&rows, unsettled);
@@ -103,14 +101,20 @@ impl AuditTrail {
         false
     }
 
+    /// Rows that a delivery leaves alone.
+    fn left(&self) -> Vec<EventId> {
+        let invocation = self.invocation();
+        let mut left = [invocation.finished.as_slice(), &invocation.undeletable].concat();
+        drop(invocation);
+        left.extend(self.undeletable().iter());
+        left
+    }
+
     /// Later deliveries of this invocation leave a single row alone, and take fewer rows at a time after several.
     fn leave_or_divide(&self, undeletable: &[EventId]) {
         let mut invocation = self.invocation();
         match undeletable {
-            [row] => {
-                invocation.left.push(*row);
-                invocation.undeletable.push(*row);
-            }
+            [row] => invocation.undeletable.push(*row),
             rows => {
                 let rows = u16::try_from(rows.len()).unwrap_or(MAX_ROWS_PER_DELIVERY);
                 invocation.limit = Some((rows / SHRINK_FACTOR).max(1));
@@ -121,7 +125,7 @@ impl AuditTrail {
     /// Later deliveries of this invocation leave alone what has nothing more to be sent, and take more rows at a time again.
     fn settled(&self, rows: &Rows, unsettled: Option<StoreError>) {
         let mut invocation = self.invocation();
-        invocation.left.extend(rows.dead.iter().chain(&rows.repeated));
+        invocation.finished.extend(rows.dead.iter().chain(&rows.repeated));
         if !rows.repeated.is_empty() {
             tracing::warn!(
                 events = rows.repeated.len(),
@@ -129,7 +133,7 @@ impl AuditTrail {
             );
         }
         if let Some(error) = unsettled {
-            invocation.left.extend_from_slice(&rows.delivered);
+            invocation.finished.extend_from_slice(&rows.delivered);
             tracing::warn!(
                 error = chain(&error),
                 "the outcomes of audit events that were sent could not be stored"
@@ -163,7 +167,6 @@ struct Undeletable {
 impl Undeletable {
     fn add(&mut self, DeliveryError { error, undeletable }: DeliveryError) {
         if let [row] = undeletable.as_slice() {
-            self.together = None;
             self.first.get_or_insert((*row, error));
         } else {
             self.together = Some(error);

@@ -54,8 +54,8 @@ impl Waiting {
         Self { watch, ends: latest.min(Instant::now() + WATCH_TIME), has_looked: false }
     }
 
-    /// `None` when there is nothing to wait for. What came due after `pass_began` may have been missed by that pass, and waits for nothing. If the database does not answer, a tick waits only if it did before. Cancels
-    /// the look when the waiting ends.
+    /// `None` when there is nothing to wait for. What came due after `pass_began` may have been missed by that pass, so there is
+    /// no wait. If the database does not answer, a tick waits only if it did before. Cancels the look when the waiting ends.
     pub(super) async fn next(&mut self, store: &dyn DueStore, pass_began: Instant) -> Option<Pause> {
         if self.watch == Watch::Off || Instant::now() >= self.ends {
             return None;

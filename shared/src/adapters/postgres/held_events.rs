@@ -1,5 +1,5 @@
 //! Events on their way from the outbox to the audit log, in one transaction: their rows are locked and deleted,
-//! the events are sent, and the deletion is committed. The rows of a killed process are there again at once.
+//! the events are sent, and the deletion is committed. When this process is killed, its rows are available again at once.
 
 use std::time::{Duration, Instant};
 
