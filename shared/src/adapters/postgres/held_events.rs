@@ -108,13 +108,24 @@ async fn hold<'a>(
         return Ok(Held { transaction, rows });
     }
     undeletable.extend(rows.iter().map(|row| row.event_id));
-    transaction.batch_execute(BEFORE_DELETION).await?;
-    let deleted = transaction.execute_typed(DELETE_HELD, &[(&places, Type::TID_ARRAY)]).await?;
-    if deleted != rows.len() as u64 {
-        let message = format!("{deleted} of {} rows were deleted: a trigger prevents it", rows.len());
-        return Err(StoreError::Rejected { source: message.clone().into(), message }.into());
+    match delete(&transaction, &places).await {
+        Ok(()) => Ok(Held { transaction, rows }),
+        Err(error) => {
+            // The next attempt would skip rows that an abandoned connection still locks.
+            drop(transaction.rollback().await);
+            Err(error)
+        }
     }
-    Ok(Held { transaction, rows })
+}
+
+async fn delete(transaction: &Transaction<'_>, places: &Vec<Place>) -> Result<(), QueryError> {
+    transaction.batch_execute(BEFORE_DELETION).await?;
+    let deleted = transaction.execute_typed(DELETE_HELD, &[(places, Type::TID_ARRAY)]).await?;
+    if deleted == places.len() as u64 {
+        return Ok(());
+    }
+    let message = format!("{deleted} of {} rows were deleted: a trigger prevents it", places.len());
+    Err(StoreError::Rejected { source: message.clone().into(), message }.into())
 }
 
 /// Sends the events, and commits the deletion of their rows if all of them were delivered.
